@@ -1,0 +1,130 @@
+"""What the simulator's server expects of each simulated broker, and what it gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from brokersim.clock import SimClock
+from brokersim.faults import Fault, FaultRegistry
+from brokersim.market import Market
+
+Number = int | float | str
+
+
+class BadCall(ValueError):
+    """A control call, option or file that makes no sense; the text is one line that says what is wrong."""
+
+
+class PhoneOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An order that somebody places past the wire under test (``POST /orders``)."""
+
+    broker: str
+    vt_symbol: str
+    direction: Literal["LONG", "SHORT"]
+    volume: Number
+    account: str | None = None
+    type: Literal["LIMIT", "MARKET", "STOP"] = "LIMIT"
+    price: Number = 0
+
+
+class OpeningPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One item of ``--positions``: ``volume`` signed, ``price`` the average cost."""
+
+    broker: str
+    account: str
+    vt_symbol: str
+    volume: int
+    price: Number
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run the simulator; the command line's options by the same names (design 7). Port 0 takes a free one."""
+
+    only: str | None = None
+    vbrokers_port: int = 0
+    push_port: int = 0
+    control: bool = True
+    control_port: int = 0
+    data: Path | None = None
+    seed: int = 1
+    speed: float = 1.0
+    clock: Literal["wall", "data"] = "wall"
+    faults: tuple[Fault, ...] = ()
+    positions: tuple[OpeningPosition, ...] = ()
+    password: str = "123456"
+    switches: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class World:
+    """What all halves share."""
+
+    clock: SimClock
+    market: Market
+    faults: FaultRegistry
+    options: Options
+
+
+class Half(Protocol):
+    """One simulated broker."""
+
+    name: str
+
+    def bind(self) -> None:
+        """Take the ports; :class:`brokersim.net.PortTaken` when one is taken."""
+
+    async def open(self) -> None:
+        """Begin to listen."""
+
+    def addresses(self) -> dict[str, str]:
+        """What the ready line says of this half."""
+
+    def state(self) -> dict[str, Any]:
+        """This broker's part of ``GET /state``."""
+
+    def wire(self) -> dict[str, int]:
+        """This broker's part of ``GET /wire``: requests received, by name."""
+
+    def place(self, order: PhoneOrder) -> str:
+        """Place an order past the wire; its id. :class:`BadCall` when it is refused."""
+
+    def change_switches(self, changes: Mapping[str, object]) -> dict[str, Any]:
+        """Set switches (:class:`BadCall` for a wrong one); all of them."""
+
+    async def turn(self) -> None:
+        """Called at each turn of the simulator's loop: let the faults strike whose moment has come."""
+
+    def clear_faults(self) -> None:
+        """End what faults have caused and still lasts: refusing, silence."""
+
+    async def settle(self) -> None:
+        """Wait, a bounded time, until what was pushed has been written."""
+
+    async def stop(self) -> None:
+        """Close everything."""
+
+
+def positive_volume(value: Number) -> int:
+    """A whole number of shares above 0; :class:`BadCall` otherwise."""
+    volume = decimal(value, "volume")
+    if volume <= 0 or volume != int(volume):
+        raise BadCall(f"volume must be a whole number above 0, not {value}")
+    return int(volume)
+
+
+def decimal(value: Number, name: str) -> Decimal:
+    """A finite decimal of a number or numeric text; :class:`BadCall` otherwise."""
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError as error:
+        raise BadCall(f"{name} must be a number, not {value!r}") from error
+    if not number.is_finite() or abs(number.adjusted()) > 15:
+        raise BadCall(f"{name} must be a number of ordinary size, not {value!r}")
+    return number

@@ -1,0 +1,83 @@
+"""What the routes of the simulated Gateway share: market, desk, session, switches and the broker's own calendar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from brokersim.clock import SimClock
+from brokersim.hstong.codes import MARKET_OF_EXCHANGE, Directory, MarketCode, data_type, wire_code
+from brokersim.hstong.params import Security
+from brokersim.hstong.session import LoginSession
+from brokersim.hstong.switches import Switches
+from brokersim.ledger import Ledger
+from brokersim.market import Market
+from brokersim.matching import Desk
+from brokersim.model import Instrument, Order
+
+ACCOUNT = "VBROKERS"
+HONG_KONG = "Asia/Hong_Kong"
+OPENING_CASH = {"HKD": Decimal(5_000_000), "USD": Decimal(1_000_000), "CNY": Decimal(1_000_000)}
+
+TIME_FORMATS = {"yyyyMMddHHmmss": "%Y%m%d%H%M%S", "yyyy-MM-dd HH:mm:ss": "%Y-%m-%d %H:%M:%S"}
+DATE_FORMATS = {"yyyy-MM-dd": "%Y-%m-%d", "yyyy/MM/dd": "%Y/%m/%d", "yyyyMMdd": "%Y%m%d"}
+
+
+@lru_cache
+def zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+@dataclass
+class Backend:
+    """The Gateway's inside."""
+
+    market: Market
+    clock: SimClock
+    desk: Desk
+    switches: Switches
+    directory: Directory
+    session: LoginSession
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.desk.ledger
+
+    def instrument(self, vt_symbol: str) -> Instrument:
+        return self.market.instruments[vt_symbol]
+
+    def market_of(self, vt_symbol: str) -> MarketCode:
+        return MARKET_OF_EXCHANGE[self.instrument(vt_symbol).exchange]
+
+    def local(self, at: datetime, vt_symbol: str) -> datetime:
+        """``at`` in the zone of the instrument's exchange."""
+        return at.astimezone(zone(self.market_of(vt_symbol).zone))
+
+    def broker_day(self, at: datetime, market: MarketCode) -> date:
+        """The broker's day that ``at`` belongs to: it rolls at Hong Kong's midnight, for US orders unless switched."""
+        name = self.switches.day_rolls_at if market.exchange_type == "P" else HONG_KONG
+        return at.astimezone(zone(name)).date()
+
+    def today(self, market: MarketCode) -> date:
+        return self.broker_day(self.clock.now(), market)
+
+    def trade_time(self, at: datetime, instrument: Instrument) -> str:
+        """An instant as quotes write it (6.1)."""
+        wanted = self.switches.trade_time_zone
+        name = MARKET_OF_EXCHANGE[instrument.exchange].zone if wanted == "exchange" else wanted
+        return at.astimezone(zone(name)).strftime(TIME_FORMATS[self.switches.trade_time])
+
+    def orders(self, market: MarketCode) -> list[Order]:
+        """All orders of one market, newest first."""
+        return [order for order in reversed(self.desk.orders.values()) if self.market_of(order.vt_symbol) is market]
+
+
+def security_of(instrument: Instrument) -> Security:
+    """The Security object of a carried instrument."""
+    code = data_type(instrument)
+    if code is None:
+        raise ValueError(f"{instrument.vt_symbol} is not carried by this broker")
+    return Security(code, wire_code(instrument))

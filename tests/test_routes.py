@@ -1,0 +1,151 @@
+"""Which gateway owns a vt_symbol: the user's file, else the order of add_gateway."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vnpy.event import EventEngine
+from vnpy.trader.constant import Exchange
+
+from vnpy_brokerkit.routes import Routes, registry_for
+
+VBROKERS = [Exchange.SMART, Exchange.SEHK, Exchange.SSE, Exchange.SZSE]
+IBKR = [Exchange.SMART, Exchange.SEHK, Exchange.CME, Exchange.EUREX]
+
+
+@pytest.fixture
+def routes() -> Routes:
+    both = Routes()
+    both.add("VBROKERS", VBROKERS)
+    both.add("IBKR", IBKR)
+    return both
+
+
+def write(path: Path, routes: object) -> Path:
+    path.write_text(json.dumps(routes), "utf-8")
+    return path
+
+
+def test_the_first_added_that_serves_the_exchange(routes: Routes) -> None:
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+    assert routes.owner("ES-202612-USD-FUT.CME") == "IBKR"
+    assert routes.owner("FDAX.EUX") == "IBKR"
+    assert routes.owner("IF2612.CFFEX") == ""
+    assert routes.owner("no exchange") == ""
+
+
+def test_a_later_gateway_takes_nothing_over() -> None:
+    routes = Routes()
+    routes.add("IBKR", IBKR)
+    assert routes.owner("AAPL.SMART") == "IBKR"
+    assert routes.owner("600519.SSE") == ""
+    routes.add("VBROKERS", VBROKERS)
+    assert routes.owner("AAPL.SMART") == "IBKR"
+    assert routes.owner("600519.SSE") == "VBROKERS"
+
+
+def test_added_again_it_keeps_its_place_and_serves_less(routes: Routes) -> None:
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+    routes.add("VBROKERS", [Exchange.SEHK])
+    assert routes.owner("AAPL.SMART") == "IBKR"
+    assert routes.owner("00700.SEHK") == "VBROKERS"
+
+
+def test_the_file_comes_first_exact_then_the_longest_pattern(routes: Routes, tmp_path: Path) -> None:
+    written = {"*.SMART": "IBKR", "A*.SMART": "VBROKERS", "AAPL.SMART": "IBKR", "*": "VBROKERS"}
+    routes.load(write(tmp_path / "r.json", written))
+    assert routes.owner("MSFT.SMART") == "IBKR"
+    assert routes.owner("AMD.SMART") == "VBROKERS"
+    assert routes.owner("AAPL.SMART") == "IBKR"
+    assert routes.owner("ES-202612-USD-FUT.CME") == "VBROKERS"
+    assert routes.take_problems() == []
+
+
+def test_the_file_is_read_once_so_that_owners_stay(routes: Routes, tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", {"*.SMART": "IBKR"})
+    routes.load(path)
+    write(path, {"*.SMART": "VBROKERS"})
+    routes.load(path)
+    assert routes.owner("AAPL.SMART") == "IBKR"
+
+
+def test_routes_hold_also_for_who_asked_before_they_were_read(routes: Routes, tmp_path: Path) -> None:
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+    routes.load(write(tmp_path / "r.json", {"*.SMART": "IBKR"}))
+    assert routes.owner("AAPL.SMART") == "IBKR"
+
+
+def test_a_route_to_a_gateway_that_is_not_there_is_said_once(routes: Routes, tmp_path: Path) -> None:
+    routes.load(write(tmp_path / "r.json", {"AAPL.SMART": "FUTU", "A*.SMART": "IBKR"}))
+    assert routes.owner("AAPL.SMART") == "IBKR"
+    (line,) = routes.take_problems()
+    assert "AAPL.SMART" in line
+    assert "FUTU" in line
+    routes.add("VBROKERS", VBROKERS)
+    assert routes.owner("AAPL.SMART") == "IBKR"
+    assert routes.take_problems() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"*.SMART": 1}', b"\xff\xfe", b"[" * 100_000])
+def test_a_bad_file_is_one_line_and_no_routes(routes: Routes, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broker_routes.json"
+    path.write_bytes(content)
+    routes.load(path)
+    routes.load(path)
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+    (line,) = routes.take_problems()
+    assert str(path) in line
+    assert routes.take_problems() == []
+
+
+def test_no_file_is_no_problem(routes: Routes, tmp_path: Path) -> None:
+    routes.load(tmp_path / "missing.json")
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+    assert routes.take_problems() == []
+
+
+@given(written=st.dictionaries(st.text(max_size=8), st.sampled_from(["IBKR", "VBROKERS", "FUTU"]), max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_whatever_is_written_there_is_an_owner(
+    written: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    routes = Routes()
+    routes.add("IBKR", IBKR)
+    routes.load(write(tmp_path_factory.mktemp("routes") / "r.json", written))
+    assert routes.owner("AAPL.SMART") == "IBKR"
+
+
+def test_one_registry_per_engine_that_goes_with_it() -> None:
+    engine, other = EventEngine(), EventEngine()
+    routes = registry_for(engine)
+    assert registry_for(engine) is routes
+    assert registry_for(other) is not routes
+    gone = weakref.ref(routes)
+    del engine, routes
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_get_one_registry() -> None:
+    engine = EventEngine()
+    barrier = threading.Barrier(8)
+    found: list[Routes] = []
+
+    def work() -> None:
+        barrier.wait(10)
+        found.append(registry_for(engine))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(found) == 8
+    assert len({id(routes) for routes in found}) == 1

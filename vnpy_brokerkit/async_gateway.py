@@ -1,0 +1,393 @@
+"""The only bridge between vn.py's threads and a gateway's loop thread (design, section 3).
+
+vn.py calls a gateway from up to five threads. Each gateway has one thread with one asyncio loop, and everything that
+changes lives there. Calls go in by ``call_soon_threadsafe`` and return at once; results come out as vn.py events. There
+are no locks here.
+
+What a plugin writes is a :class:`Session`: the async life of one ``connect()``, from its settings to its ``close()``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine
+from copy import copy
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from vnpy.event import EventEngine
+from vnpy.trader.constant import Exchange, Status
+from vnpy.trader.gateway import BaseGateway
+from vnpy.trader.logger import logger
+from vnpy.trader.object import CancelRequest, ContractData, OrderRequest, SubscribeRequest, TickData
+
+from .clock import Clock, SystemClock
+from .credentials import mask
+from .errors import BrokerError
+from .i18n import _
+from .identity import OrderIds
+from .latch import person_connects
+from .lifecycle import Happening
+from .routes import registry_for
+from .timing import Timing
+from .tracker import Fill, OrderTracker, TrackedOrder
+
+
+def database_zone() -> ZoneInfo:
+    """Return the one zone in which every datetime on the engine is: vn.py's database zone."""
+    from vnpy.trader.database import DB_TZ
+
+    return DB_TZ
+
+
+class Session:
+    """One connection's life in the loop thread. A plugin overrides what it needs; every method runs in the loop."""
+
+    def __init__(self, gateway: AsyncGateway) -> None:
+        self.gateway = gateway
+
+    async def run(self) -> None:
+        """Connect and stay connected until cancelled."""
+
+    async def place(self, order: TrackedOrder) -> None:
+        """Send one order of ours, at most once; tell ``gateway.tracker`` and the engine what becomes of it."""
+
+    async def cancel(self, orderid: str) -> None:
+        """Cancel one order."""
+
+    def subscribe(self, symbol: str, exchange: Exchange) -> None:
+        """Begin to show an instrument, given in its canonical spelling."""
+
+    def query_account(self) -> None:
+        """Read the funds soon."""
+
+    def query_position(self) -> None:
+        """Read the positions soon."""
+
+    async def release(self) -> None:
+        """Close sockets and children."""
+
+
+class AsyncGateway(BaseGateway):
+    """Base of both gateways: vn.py's contract on the outside, one loop thread inside.
+
+    ``clock`` and ``timing`` are handed in by tests; vn.py itself passes the engine and a name only.
+    """
+
+    def __init__(
+        self,
+        event_engine: EventEngine,
+        gateway_name: str,
+        *,
+        clock: Clock | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        super().__init__(event_engine, gateway_name)
+        self.clock: Clock = clock or SystemClock()
+        self.timing = timing or Timing()
+        self.zone = database_zone()
+        self.ids = OrderIds(gateway_name, self.clock.now())
+        self.tracker = OrderTracker(gateway_name)
+        self.routes = registry_for(event_engine)
+        self.routes.add(gateway_name, self.exchanges)
+        self.connects = 0
+        """How often connect() was called in this process."""
+        self.embedded = False
+        """Whether the session trades on the embedded simulator."""
+        self.session: Session | None = None
+        self.subscriptions: dict[tuple[str, Exchange], None] = {}
+        """What was subscribed, in order; it outlives a session."""
+        self.secrets: list[str] = []
+        """Texts that must never be seen: scrubbed out of every line that leaves."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._runner: asyncio.Task[None] | None = None
+        self._change: asyncio.Lock | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._mutations: set[asyncio.Task[Any]] = set()
+        """Orders and cancels on their way: what a close or a new connect() waits for."""
+        self._closing = False
+
+    # ------------------------------------------------------------------ vn.py's side, any thread
+
+    def connect(self, setting: dict[str, Any]) -> None:
+        """Connect with these settings; returns at once. Called again, it closes and connects anew."""
+        self.connects += 1
+        self._closing = False
+        # Asked in the caller's thread: only there can an open connect dialog be seen.
+        self._post(self._reconnect, dict(setting), person_connects(self.connects))
+
+    def subscribe(self, req: SubscribeRequest) -> None:
+        """Show an instrument, in any spelling; returns at once, and survives reconnects."""
+        self._post(self._subscribe, req)
+
+    def send_order(self, req: OrderRequest) -> str:
+        """Take an order and return its vt_orderid at once; it goes out from the loop thread.
+
+        No I/O, no lock, no waiting. Only SUBMITTING is pushed from here: refusals, too, come from a later turn of the
+        loop, so that the caller knows the id before the first word about it (reference "vnpy-engine", trap 4).
+        """
+        orderid = self.ids.next()
+        order = req.create_order_data(orderid, self.gateway_name)
+        order.datetime = self.clock.now().astimezone(self.zone)
+        order.status = Status.SUBMITTING
+        # The engine's own copy of the request: callers keep and change theirs.
+        request = OrderRequest(
+            symbol=req.symbol,
+            exchange=req.exchange,
+            direction=req.direction,
+            type=req.type,
+            volume=req.volume,
+            price=req.price,
+            offset=req.offset,
+            reference=req.reference,
+        )
+        order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
+        order.__post_init__()
+        self.on_order(order)
+        self._post(self._take_order, orderid, request, self.clock.monotonic())
+        return order.vt_orderid
+
+    def cancel_order(self, req: CancelRequest) -> None:
+        """Ask for an order's cancel; returns at once."""
+        self._post(self._cancel_order, req.orderid)
+
+    def query_account(self) -> None:
+        """Read the funds soon."""
+        self._post(self._query, "query_account")
+
+    def query_position(self) -> None:
+        """Read the positions soon."""
+        self._post(self._query, "query_position")
+
+    def close(self) -> None:
+        """End everything: queued cancels first, then sockets, child and thread. 5 s at most; may be called twice."""
+        self._closing = True
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or not thread.is_alive():
+            return
+        done = threading.Event()
+        with contextlib.suppress(RuntimeError):  # the loop may have ended by itself in this very moment
+            loop.call_soon_threadsafe(lambda: self._spawn(self._shut_down(done), "close"))
+        started = self.clock.monotonic()
+        done.wait(self.timing.close_most - 0.5)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join(max(0.4, self.timing.close_most - (self.clock.monotonic() - started) - 0.1))
+        self._loop = self._thread = None
+
+    # ------------------------------------------------------------------ what a plugin provides
+
+    @abstractmethod
+    def open_session(self, setting: dict[str, Any], by_person: bool) -> Session:
+        """Make the session of one connect(); raise :class:`BrokerError` with one clear line where that can't be.
+
+        ``by_person`` tells a connect() that a person made from one that a service makes when it starts.
+        """
+
+    @abstractmethod
+    def canonical(self, symbol: str, exchange: Exchange) -> tuple[str, Exchange]:
+        """Return the one spelling of an instrument; odd text comes back as it is."""
+
+    # ------------------------------------------------------------------ the loop's side
+
+    def push_order(self, order: TrackedOrder) -> None:
+        """Tell the engine an order as it now is."""
+        data = self.tracker.order_data(order)
+        data.datetime = order.time.astimezone(self.zone)
+        self.on_order(data)
+
+    def push_trade(self, order: TrackedOrder, fill: Fill) -> None:
+        """Tell the engine a fill that was counted."""
+        data = self.tracker.trade_data(order, fill)
+        data.datetime = fill.time.astimezone(self.zone)
+        self.on_trade(data)
+
+    def push_contract(self, contract: ContractData) -> None:
+        """Tell the engine a contract, if this gateway owns its vt_symbol (design, section 5)."""
+        if self.owns(contract.vt_symbol):
+            self.on_contract(copy(contract))
+
+    def push_tick(self, tick: TickData) -> None:
+        """Tell the engine a tick, if this gateway owns its vt_symbol."""
+        if self.owns(tick.vt_symbol):
+            self.on_tick(tick)
+
+    def owns(self, vt_symbol: str) -> bool:
+        """Tell whether this gateway's contract and ticks of an instrument reach the engine."""
+        return self.routes.owner(vt_symbol) == self.gateway_name
+
+    def log(self, text: str) -> None:
+        """Write one line to vn.py's log, without the secrets."""
+        self.write_log(mask(text, *self.secrets))
+
+    def refuse(self, order: TrackedOrder, reason: str) -> None:
+        """Close an order that did not leave, in words."""
+        reason = mask(reason, *self.secrets)
+        self.tracker.happen(order, Happening.REFUSED, reason)
+        self.push_order(order)
+        self.log(_("委托{}被拒绝：{}").format(order.orderid, reason))
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Start a task that belongs to the loop; what it throws becomes one line and ends nothing else."""
+        return self._spawn(work, name)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(self._guarded(work, name), name=f"{self.gateway_name}-{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _mutate(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = self._spawn(work, name)
+        self._mutations.add(task)
+        task.add_done_callback(self._mutations.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  a fault in one task must not stop the loop; it is told
+            self.log(_("内部错误（{}）：{!r}；请将日志反馈给开发者").format(name, error))
+            logger.opt(exception=error).bind(gateway_name=self.gateway_name).debug(name)
+
+    async def _reconnect_now(self, setting: dict[str, Any], by_person: bool) -> None:
+        if self._change is None:
+            self._change = asyncio.Lock()
+        async with self._change:
+            await self._end_session()
+            if self._closing:
+                return
+            try:
+                self.session = self.open_session(setting, by_person)
+            except BrokerError as error:
+                self.log(str(error))
+                return
+            self._runner = self._spawn(self.session.run(), "session")
+
+    def _reconnect(self, setting: dict[str, Any], by_person: bool) -> None:
+        self._spawn(self._reconnect_now(setting, by_person), "connect")
+
+    def _subscribe(self, req: SubscribeRequest) -> None:
+        key = self.canonical(req.symbol, req.exchange)
+        self.subscriptions[key] = None
+        if self.session:
+            self.session.subscribe(*key)
+        else:
+            self.log(_("尚未连接，{}将在连接{}后自动订阅").format(req.vt_symbol, self.gateway_name))
+
+    def _take_order(self, orderid: str, request: OrderRequest, born: float) -> None:
+        symbol, exchange = self.canonical(request.symbol, request.exchange)
+        request.symbol, request.exchange = symbol, exchange
+        order = self.tracker.take(orderid, request, self.clock.now(), born)
+        if self._closing or not self.event_engine_runs():
+            self.refuse(order, _("程序正在关闭，未发送"))
+        elif self.session is None:
+            self.refuse(order, _("尚未连接，未发送；请先连接{}").format(self.gateway_name))
+        elif self.clock.monotonic() - born > self.timing.order_max_age:
+            self.refuse(order, _("等待发送超过{:g}秒，价格可能已过时，未发送").format(self.timing.order_max_age))
+        else:
+            self._mutate(self.session.place(order), "order")
+
+    def _query(self, what: str) -> None:
+        if self.session:
+            getattr(self.session, what)()
+
+    def _cancel_order(self, orderid: str) -> None:
+        if self.session:
+            self._mutate(self.session.cancel(orderid), "cancel")
+        else:
+            self.log(_("尚未连接，无法撤销委托{}；请先连接{}").format(orderid, self.gateway_name))
+
+    def event_engine_runs(self) -> bool:
+        """Tell whether vn.py still handles events: while it ends, the event engine stops before the gateways do."""
+        return bool(getattr(self.event_engine, "_active", True))
+
+    # ------------------------------------------------------------------ the thread itself
+
+    def _post(self, call: Callable[..., object], *args: object) -> None:
+        """Hand a call to the loop thread, starting it the first time."""
+        loop = self._loop
+        if loop is None:
+            if self._closing:
+                return
+            loop = self._start_loop()
+        with contextlib.suppress(RuntimeError):  # closed meanwhile: nobody is left to serve the call
+            loop.call_soon_threadsafe(self._run_posted, call, args)
+
+    def _run_posted(self, call: Callable[..., object], args: tuple[object, ...]) -> None:
+        try:
+            call(*args)
+        except Exception as error:  # noqa: BLE001  one bad call must not stop the loop; it is told
+            self.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
+            logger.opt(exception=error).bind(gateway_name=self.gateway_name).debug("posted call")
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._change = None
+                self._thread = threading.Thread(
+                    target=self._run_loop, args=(self._loop,), name=f"{self.gateway_name}-loop", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    @staticmethod
+    def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            leftovers = asyncio.all_tasks(loop)
+            for task in leftovers:
+                task.cancel()
+            if leftovers:
+                loop.run_until_complete(asyncio.wait(leftovers, timeout=0.5))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+
+    async def _end_session(self) -> None:
+        if self._mutations:
+            # What is on its way may still be answered; after that its outcome is unknown.
+            await asyncio.wait(set(self._mutations), timeout=self.timing.close_answers)
+        if self._runner:
+            self._runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._runner
+            self._runner = None
+        session, self.session = self.session, None
+        if session:
+            await session.release()
+
+    async def _shut_down(self, done: threading.Event) -> None:
+        try:
+            if self._mutations:
+                await asyncio.wait(set(self._mutations), timeout=self.timing.close_answers)
+                self._mutations.clear()
+            self._list_what_stays()
+            await self._end_session()
+        finally:
+            done.set()
+
+    def _list_what_stays(self) -> None:
+        """Name the orders that go on working without us, where a person sees it after the window has gone."""
+        for order in self.tracker.active():
+            line = _("{}：退出后委托仍在券商处有效或状态未知：{} {} {} {}@{}，已成交{}").format(
+                self.gateway_name,
+                order.orderid,
+                order.vt_symbol,
+                order.direction.value,
+                order.volume,
+                order.price,
+                order.traded,
+            )
+            sys.stderr.write(line + "\n")
+            logger.bind(gateway_name=self.gateway_name).warning(line)

@@ -1,0 +1,16 @@
+"""The words for people: Chinese in the source, other languages from the gettext catalogues.
+
+One domain, ``vnpy_brokers``, for every room of the house; the catalogues stand in ``vnpy_brokers/locale`` beside this
+package. The language is the environment's, exactly as vn.py picks its own, so that both speak the same one.
+"""
+
+from __future__ import annotations
+
+import gettext
+from pathlib import Path
+
+LOCALE_DIR = Path(__file__).resolve().parent.parent / "vnpy_brokers" / "locale"
+
+_translations = gettext.translation("vnpy_brokers", localedir=LOCALE_DIR, fallback=True)
+
+_ = _translations.gettext

@@ -1,0 +1,62 @@
+"""Settling orders with unknown outcome from the broker's lists (design, section 4, "Unknown is not rejected").
+
+Pure: the lists come in, decisions come out. Only for a broker that has no client order id, and whose lists are complete
+when they say so (VBrokers); at IBKR absence never settles an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from vnpy.trader.constant import Direction, Exchange, OrderType
+
+from .lifecycle import State
+from .tracker import OrderReport, TrackedOrder
+
+Key = tuple[str, Exchange, Direction, OrderType, Decimal, Decimal]
+
+
+def likeness(order: TrackedOrder | OrderReport) -> Key:
+    """Return what two orders must share to be taken for one: instrument, side, kind, price (of a limit) and volume."""
+    price = order.price.normalize() if order.type is OrderType.LIMIT else Decimal(0)
+    return order.symbol, order.exchange, order.direction, order.type, price, order.volume.normalize()
+
+
+@dataclass
+class Settlement:
+    """What the lists decide: ``found`` pairs, ``absent`` orders that never arrived, ``undecidable`` ones."""
+
+    found: list[tuple[TrackedOrder, OrderReport]] = field(default_factory=list)
+    absent: list[TrackedOrder] = field(default_factory=list)
+    undecidable: list[TrackedOrder] = field(default_factory=list)
+
+
+def settle(unknown: Sequence[TrackedOrder], unmatched: Iterable[OrderReport]) -> Settlement:
+    """Match unknown orders with rows that belong to nobody, both oldest first.
+
+    Of ``k`` identical unknowns and ``m <= k`` rows the oldest match first, the rest never arrived. With ``m > k`` rows
+    nobody can say which are ours: those unknowns stay unknown and are reported.
+    """
+    rows: dict[Key, list[OrderReport]] = {}
+    for report in unmatched:
+        rows.setdefault(likeness(report), []).append(report)
+    waiting: dict[Key, list[TrackedOrder]] = {}
+    for order in unknown:
+        waiting.setdefault(likeness(order), []).append(order)
+    result = Settlement()
+    for key, orders in waiting.items():
+        candidates = rows.get(key, [])
+        if len(candidates) > len(orders):
+            result.undecidable += orders
+            continue
+        result.found += zip(orders, candidates, strict=False)
+        result.absent += orders[len(candidates) :]
+    return result
+
+
+def may_be_ours(report: OrderReport, orders: Iterable[TrackedOrder]) -> bool:
+    """Tell whether a row without an owner could be one of ``orders`` that have no broker id yet: it must wait."""
+    key = likeness(report)
+    return any(likeness(order) == key for order in orders if order.state in (State.SENDING, State.UNKNOWN))

@@ -1,0 +1,82 @@
+"""Reading a connect dialog's values: text from VN Trader, anything from a script (design, section 6).
+
+A drop-down is a list in ``default_setting`` whose first item is the default. Missing keys take defaults, unknown keys
+are named and ignored, and a drop-down value that is not offered refuses to connect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import InvalidRequest
+from .i18n import _
+
+PASSWORD_KEY = "交易密码"
+PASSWORD_KEYS = ("交易密码", "交易密码 Password", "Password")
+"""VN Trader masks a field by a word of its own locale; whichever was stored, the password is found."""
+
+
+def password_key() -> str:
+    """Return the key to show for the password, so that VN Trader masks it in a Chinese and in an English locale.
+
+    VN Trader masks a field whose name holds *its* translation of 密码 (reference "vnpy-engine", trap 9).
+    """
+    from vnpy.trader.locale import _ as vnpy_text
+
+    word = str(vnpy_text("密码"))
+    return PASSWORD_KEY if word in PASSWORD_KEY else f"{PASSWORD_KEY} Password"
+
+
+class Reader:
+    """Takes values out of one setting dict; remembers which keys were asked for."""
+
+    def __init__(self, setting: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        self._setting = setting
+        self._defaults = defaults
+        self._asked: set[str] = set()
+
+    def _raw(self, key: str, default: Any) -> Any:
+        self._asked.add(key)
+        value = self._setting.get(key, default)
+        return default if value is None else value
+
+    def text(self, *keys: str) -> str:
+        """Return the first of these keys that is there, as text without outer blanks."""
+        self._asked.update(keys)
+        for key in keys:
+            value = self._setting.get(key)
+            if value not in (None, ""):
+                return str(value).strip()
+        return str(next((self._defaults[k] for k in keys if k in self._defaults), "")).strip()
+
+    def secret(self, *keys: str) -> str:
+        """Return a password exactly as typed: blanks may belong to it."""
+        self._asked.update(keys)
+        return next((str(self._setting[k]) for k in keys if self._setting.get(k) not in (None, "")), "")
+
+    def choice(self, key: str, offered: Sequence[str]) -> str:
+        """Return a drop-down's value. Raises :class:`InvalidRequest` for one that is not offered."""
+        value = self._raw(key, offered[0])
+        if isinstance(value, (list, tuple)):
+            value = value[0] if value else ""
+        if value not in offered:
+            raise InvalidRequest(
+                _("“{}”的值“{}”无效，未连接；请在连接窗口重新选择：{}").format(key, value, " / ".join(offered))
+            )
+        return str(value)
+
+    def port(self, key: str) -> int:
+        """Return a TCP port. Raises :class:`InvalidRequest` for a number that is none."""
+        value = self._raw(key, self._defaults[key])
+        try:
+            port = int(str(value).strip())
+        except ValueError:
+            port = -1
+        if not 0 < port < 65536:
+            raise InvalidRequest(_("“{}”的值“{}”不是有效端口（1-65535），未连接；请修改").format(key, value))
+        return port
+
+    def unknown(self) -> list[str]:
+        """Return the keys that nobody asked for."""
+        return sorted(str(key) for key in self._setting if key not in self._asked)

@@ -1,0 +1,79 @@
+"""The vn.py engine with the gateways and apps that the door was asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from vnpy.event import EventEngine
+from vnpy.trader.app import BaseApp
+from vnpy.trader.engine import MainEngine
+from vnpy.trader.object import LogData
+
+from vnpy_brokerkit.i18n import _
+
+from .refusal import Refusal
+from .settings import gateway_class
+from .stopping import ends_in_time
+
+# Apps of the window, in menu order.
+APPS: Sequence[str] = (
+    "vnpy_ctastrategy:CtaStrategyApp",
+    "vnpy_ctabacktester:CtaBacktesterApp",
+    "vnpy_rpcservice:RpcServiceApp",
+    "vnpy_datamanager:DataManagerApp",
+)
+RPC_APP = "vnpy_rpcservice:RpcServiceApp"
+
+# Whoever reaches these ports can run code in this process (vn.py's RPC is pickle), so loopback only.
+RPC_REPLY_ADDRESS = "tcp://127.0.0.1:2014"
+RPC_PUBLISH_ADDRESS = "tcp://127.0.0.1:4102"
+
+
+class TraderEngine(MainEngine):
+    """vn.py's engine, closed once however many parts of the door ask for it."""
+
+    def __init__(self, event_engine: EventEngine) -> None:
+        super().__init__(event_engine)
+        self._closed = False
+
+    def close(self) -> None:
+        """Close engines and gateways, or end the process when that hangs; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            with ends_in_time():
+                super().close()
+
+    def add_gateways(self, names: Sequence[str]) -> None:
+        """Add the gateways of these names, in this order."""
+        for name in names:
+            self.add_gateway(gateway_class(name), name)
+
+    def add_apps(self, apps: Sequence[str]) -> None:
+        """Add the apps, each written as ``module:class``, once."""
+        for path in apps:
+            module, attribute = path.split(":")
+            app: type[BaseApp] = getattr(import_module(module), attribute)
+            if app.app_name not in self.apps:
+                self.add_app(app)
+
+    def connect_all(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Connect each named gateway. One that raises leaves a line; the others still connect."""
+        for name, setting in settings.items():
+            try:
+                self.connect(dict(setting), name)
+            except Exception as error:  # noqa: BLE001 - one gateway's failure must not keep the others away
+                # No text of the exception: it may quote the settings, which hold a password.
+                text = _("连接 {} 时出错（{}），请检查它的设置").format(name, type(error).__name__)
+                self.gateways[name].on_log(LogData(name, text, logging.ERROR))
+
+    def start_rpc(self) -> None:
+        """Serve this engine to other processes of this machine by vnpy_rpcservice. Raises `Refusal`."""
+        self.add_apps([RPC_APP])
+        service = import_module("vnpy_rpcservice.rpc_service.engine")
+        if not self.engines[service.APP_NAME].start(RPC_REPLY_ADDRESS, RPC_PUBLISH_ADDRESS):  # type: ignore[attr-defined] # RpcEngine's own method
+            text = _("RPC 服务无法在 {} 和 {} 启动，端口可能被占用：请关闭占用它的程序后重试")
+            raise Refusal(text.format(RPC_REPLY_ADDRESS, RPC_PUBLISH_ADDRESS))
+        self.write_log(_("RPC 服务已在 {} 和 {} 启动").format(RPC_REPLY_ADDRESS, RPC_PUBLISH_ADDRESS))

@@ -1,0 +1,104 @@
+"""VN Trader's main window, opened and closed as a command line program should."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+
+from PySide6 import QtCore, QtGui
+from vnpy.trader.engine import MainEngine
+from vnpy.trader.ui import MainWindow, create_qapp
+
+from vnpy_brokerkit.i18n import _
+
+from .stopping import StopRequest
+
+# Python runs its signal handlers between two bytecodes, and Qt's loop runs none: a timer wakes it up.
+WAKE_UP_MS = 200
+
+
+class TraderWindow(MainWindow):
+    """vn.py's main window that can also be closed without a question, and in the demo remembers nothing."""
+
+    def __init__(self, main_engine: MainEngine, *, demo: bool) -> None:
+        self._demo = demo
+        self._question = True
+        self._layouts: dict[str, QtCore.QByteArray] = {}
+        super().__init__(main_engine, main_engine.event_engine)
+        if demo:
+            self.setWindowTitle(_("【模拟】{}").format(self.window_title))
+
+    def close_unasked(self) -> None:
+        """Close as vn.py does after a Yes, but do not ask."""
+        if not self._question:
+            return
+        self._question = False
+        for widget in self.widgets.values():
+            widget.close()
+        if not self._demo:
+            for monitor in self.monitors.values():
+                monitor.save_setting()
+            self.save_window_setting("custom")
+        self.main_engine.close()
+        self.close()
+
+    def closeEvent(self, event: QtGui.QCloseEvent) -> None:
+        """Ask, as vn.py does, unless the window is being closed by `close_unasked`."""
+        if self._question:
+            super().closeEvent(event)
+        else:
+            event.accept()
+
+    def save_window_setting(self, name: str) -> None:
+        """Remember the layout: vn.py's way, or in the demo for this process only."""
+        if self._demo:
+            self._layouts[name] = self.saveState()
+        else:
+            super().save_window_setting(name)
+
+    def load_window_setting(self, name: str) -> None:
+        """Restore a remembered layout."""
+        if not self._demo:
+            super().load_window_setting(name)
+        elif name in self._layouts:
+            self.restoreState(self._layouts[name])
+
+
+def run_window(
+    main_engine: MainEngine,
+    *,
+    demo: bool,
+    stop: StopRequest,
+    seconds: float | None,
+    when_shown: Callable[[], None],
+) -> None:
+    """Show VN Trader until it is closed, `stop` is requested or `seconds` have passed; the engine is closed then.
+
+    Must be called on the main thread, after every gateway and app was added. `when_shown` is called once the event
+    loop runs.
+    """
+    hooks = sys.excepthook, threading.excepthook
+    qapp = create_qapp()
+    window = TraderWindow(main_engine, demo=demo)
+    window.showMaximized()
+
+    def look_after_stop() -> None:
+        if stop.requested():
+            window.close_unasked()
+            # Not quit(): that asks every window again. exit() also leaves a dialog's own loop.
+            qapp.exit(0)
+
+    timer = QtCore.QTimer()
+    timer.timeout.connect(look_after_stop)
+    timer.start(WAKE_UP_MS)
+    QtCore.QTimer.singleShot(0, when_shown)
+    if seconds is not None:
+        stop.request_after(seconds)
+    try:
+        qapp.exec()
+    finally:
+        timer.stop()
+        # vn.py's hooks show a window, which is gone now.
+        sys.excepthook, threading.excepthook = hooks
+        main_engine.close()

@@ -1,0 +1,358 @@
+"""The two channels to the OpenAPI Gateway: HTTP with its login, and push. Each fails and recovers by itself.
+
+Everything runs in the gateway's loop thread. Reads may be tried again, mutations go out once (reference
+"vbrokers-openapi", section 12.2). The Gateway's session is shared by all programs on the machine (section 3.3): we
+log in again when it ended, once when somebody displaced us, and never fight over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, LoginFailed, ProtocolError, TimedOut, UnknownOutcome
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.pacing import Patience, Throttle
+from vnpy_brokerkit.timing import Timing
+
+from .errors import may_ask_again, needs_login
+from .wire.http import HttpWire
+from .wire.push import FrameReader, PushEvent, open_push
+
+LOGIN = "/trade/TradeLogin"
+PROBE = "/trade/TradeQueryMarginFundInfo"
+DISPLACED = "1013"
+NOT_THE_PASSWORD = frozenset({"1001", "1004", "1012", "1014", "20033", "3001"})
+"""Answers to a login that say nothing about the password: tried again later."""
+
+
+class Phase(Enum):
+    """Where the HTTP channel stands."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+    ENDED = "ended"
+    """Waits for a person: wrong password, or a displaced session that has to wait."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a Gateway listens."""
+
+    host: str
+    port: int
+    push_host: str
+    push_port: int
+
+
+class Connection:
+    """Login, keep-alive, reconnect.
+
+    ``on_up`` runs after each time that the Gateway may have forgotten us (first login, login again, push connected
+    again): subscribe, then reconcile. ``on_push`` gets each decoded push event; ``log`` one line for a person.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        cipher: Callable[[], str],
+        probe_market: str,
+        clock: Clock,
+        timing: Timing,
+        list_rate: float,
+        log: Callable[[str], None],
+        on_up: Callable[[], Awaitable[None]],
+        on_push: Callable[[PushEvent], None],
+        on_push_lost: Callable[[], None],
+        on_refused_login: Callable[[BrokerError], None],
+        on_good_login: Callable[[], None],
+    ) -> None:
+        self.address = address
+        self.phase = Phase.CONNECTING
+        self.push_up = False
+        self._cipher = cipher
+        self._probe_market = probe_market
+        self._clock = clock
+        self._timing = timing
+        self._log = log
+        self._on_up = on_up
+        self._on_push = on_push
+        self._on_push_lost = on_push_lost
+        self._on_refused_login = on_refused_login
+        self._on_good_login = on_good_login
+        self._wire = HttpWire(
+            address.host,
+            address.port,
+            timeout_sec=timing.request_timeout,
+            answer_margin=timing.answer_margin,
+            connect_timeout=timing.connect_timeout,
+        )
+        self._lists = Throttle(list_rate, clock)
+        self._patience = Patience(timing.repeat_line, clock)
+        self._login_lock = asyncio.Lock()
+        self._logins = 0
+        self._refused: LoginFailed | None = None
+        """A refused password is never tried again by this connection."""
+        self._displaced: list[float] = []
+        self._forbidden_until = 0.0
+        self._restore = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._push_ready = asyncio.Event()
+        self._push_writer: asyncio.StreamWriter | None = None
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Stay connected until cancelled; returns when only a person can help (wrong password)."""
+        push = asyncio.create_task(self._keep_push())
+        try:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._push_ready.wait(), self._timing.push_wait)
+            await self._keep_session()
+        finally:
+            push.cancel()
+            await asyncio.gather(push, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the sockets; neither logs the Gateway out nor drops subscriptions that other programs share."""
+        self.phase = Phase.ENDED
+        await self._wire.close()
+
+    async def _keep_session(self) -> None:
+        while True:
+            try:
+                await self._establish()
+                self._lost.clear()
+                self._restore.clear()
+                self.phase = Phase.UP
+                await self._on_up()
+                self._patience.forget("http")
+                await self._until_trouble()
+            except LoginFailed as error:
+                if await self._login_is_over(error):
+                    return
+            except BrokerError as error:
+                self.phase = Phase.DOWN
+                self._say_down(error)
+                await self._clock.sleep(self._timing.reconnect)
+
+    async def _until_trouble(self) -> None:
+        """Return when a restore is wanted (session or push came back), or when the HTTP channel is lost."""
+        waits = [asyncio.ensure_future(self._restore.wait()), asyncio.ensure_future(self._lost.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._lost.is_set():
+            self.phase = Phase.DOWN
+            if self._patience.may_say("lost"):
+                self._log(
+                    _("与OpenAPI Gateway {}:{}的HTTP连接中断，正在重连").format(self.address.host, self.address.port)
+                )
+
+    async def _establish(self) -> None:
+        """Be logged in: the first time by the password, later by a read that logs in again where it must."""
+        if self._logins == 0:
+            async with self._login_lock:
+                await self._login()
+        else:
+            await self._try_read(PROBE, {"exchangeType": self._probe_market})
+
+    async def _login_is_over(self, error: LoginFailed) -> bool:
+        """Handle a login that failed: refused for good (True), or displaced again and waiting (False)."""
+        if error.code != DISPLACED:
+            self.phase = Phase.ENDED
+            self._on_refused_login(error)
+            return True
+        wait = self._forbidden_until - self._clock.monotonic()
+        self.phase = Phase.DOWN
+        await self._clock.sleep(max(wait, self._timing.reconnect))
+        return False
+
+    def _say_down(self, error: BrokerError) -> None:
+        if self._patience.may_say("http"):
+            if isinstance(error, ConnectionFailed):
+                text = _("无法连接OpenAPI Gateway {}:{}（{}）；请启动Gateway并确认“地址”和“端口”，将自动重连")
+            else:
+                text = _("OpenAPI Gateway {}:{}暂不可用（{}）；请确认Gateway已登录券商，将自动重试")
+            self._log(text.format(self.address.host, self.address.port, error.text))
+
+    # ------------------------------------------------------------------ login
+
+    async def _login(self) -> None:
+        if self._refused:
+            raise self._refused
+        try:
+            data = await self._wire.read(LOGIN, {"password": self._cipher()})
+        except (ConnectionFailed, UnknownOutcome, ProtocolError):
+            raise
+        except BrokerError as error:
+            if may_ask_again(error) or error.code in NOT_THE_PASSWORD:
+                raise ConnectionFailed(error.text, about=LOGIN, code=error.code) from None
+            self._refused = LoginFailed(error.text, about=LOGIN, code=error.code)
+            raise self._refused from None
+        if isinstance(data, dict) and data.get("success") is False:
+            self._refused = LoginFailed(_("登录未成功"), about=LOGIN)
+            raise self._refused
+        self._logins += 1
+        self._on_good_login()
+
+    async def _renew(self, seen: int, error: BrokerError) -> None:
+        """Log in again, once for all who saw the session end (single flight)."""
+        async with self._login_lock:
+            if self._logins != seen:
+                return
+            now = self._clock.monotonic()
+            if error.code == DISPLACED:
+                self._note_displaced(now)
+            if now < self._forbidden_until:
+                raise LoginFailed(_("登录被其他程序挤下线"), about=LOGIN, code=DISPLACED)
+            self._log(_("交易登录已失效（{}），重新登录").format(error.code or error.text))
+            await self._login()
+            self._restore.set()
+
+    def _note_displaced(self, now: float) -> None:
+        """Once displaced: log in again. Again within the hour: wait, ever longer, rather than fight."""
+        if now < self._forbidden_until:
+            return
+        self._displaced = [at for at in self._displaced if now - at < 3600] + [now]
+        again = len(self._displaced) - 1
+        if again:
+            wait = min(self._timing.backoff_first * 5 * 2 ** (again - 1), self._timing.backoff_most)
+            self._forbidden_until = now + wait
+            self._log(
+                _("交易登录再次被挤下线（1013），{:.0f}秒内不再抢登；请退出其他使用该账户的程序，或重新连接").format(
+                    wait
+                )
+            )
+
+    # ------------------------------------------------------------------ requests
+
+    async def read(self, route: str, params: dict[str, Any]) -> Any:
+        """Ask for something, with the tries and the login that a read may have. Raises :class:`BrokerError`."""
+        if self.phase in (Phase.DOWN, Phase.ENDED):
+            raise ConnectionFailed(_("未连接"), about=route)
+        try:
+            return await self._try_read(route, params)
+        except (ConnectionFailed, TimedOut, LoginFailed):
+            self._lost.set()
+            raise
+
+    async def read_list(self, route: str, params: dict[str, Any]) -> Any:
+        """The same for lists of orders, fills, positions and funds: at the rate of list reads."""
+        await self._lists.turn()
+        return await self.read(route, params)
+
+    async def _try_read(self, route: str, params: dict[str, Any]) -> Any:
+        renewed = False
+        tries = len(self._timing.retry_backoff)
+        attempt = 0
+        while True:
+            seen = self._logins
+            try:
+                return await self._wire.read(route, params)
+            except BrokerError as error:
+                if needs_login(error):
+                    if renewed:
+                        raise
+                    renewed = True
+                    await self._renew(seen, error)
+                    continue
+                attempt += 1
+                if attempt >= tries or not may_ask_again(error):
+                    raise
+                wait = self._timing.retry_backoff[attempt - 1]
+            await self._clock.sleep(wait * random.uniform(1.0, 1.2))
+
+    async def mutate(self, route: str, params: dict[str, Any]) -> Any:
+        """Send an order, a cancel or a change: one attempt, whatever happens. Raises :class:`BrokerError`."""
+        if self.phase is not Phase.UP:
+            raise ConnectionFailed(_("未连接"), about=route)
+        seen = self._logins
+        try:
+            return await self._wire.mutate(route, params)
+        except BrokerError as error:
+            if needs_login(error):
+                # Clearly refused, so it is not sent again; the next one should find an open door.
+                asyncio.get_running_loop().create_task(self._renew_quietly(seen, error))
+            elif isinstance(error, ConnectionFailed):
+                self._lost.set()
+            elif isinstance(error, UnknownOutcome):
+                # Reading the lists settles it, and shows whether the channel still lives.
+                self._restore.set()
+            raise
+
+    async def _renew_quietly(self, seen: int, error: BrokerError) -> None:
+        try:
+            await self._renew(seen, error)
+        except BrokerError as failure:
+            self._say_down(failure)
+            self._lost.set()
+
+    # ------------------------------------------------------------------ push
+
+    async def _keep_push(self) -> None:
+        first = True
+        while True:
+            try:
+                reader, writer = await open_push(
+                    self.address.push_host, self.address.push_port, self._timing.connect_timeout
+                )
+            except BrokerError as error:
+                if self._patience.may_say("push"):
+                    self._log(
+                        _("无法连接推送端口{}:{}（{}），改用轮询；请确认“推送端口”，将自动重连").format(
+                            self.address.push_host, self.address.push_port, error.text
+                        )
+                    )
+                await self._clock.sleep(self._timing.reconnect)
+                continue
+            self.push_up = True
+            self._push_writer = writer
+            self._push_ready.set()
+            self._patience.forget("push")
+            if not first:
+                self._log(_("推送已恢复"))
+                # What was pushed in the gap is gone, and a Gateway that came back has forgotten the subscriptions.
+                self._restore.set()
+            first = False
+            try:
+                await self._read_push(reader)
+            finally:
+                self.push_up = False
+                writer.close()
+            self._on_push_lost()
+            await self._clock.sleep(min(self._timing.reconnect, 0.5))
+
+    async def _read_push(self, reader: asyncio.StreamReader) -> None:
+        frames = FrameReader()
+        while True:
+            try:
+                data = await reader.read(65536)
+            except OSError as error:
+                self._log(_("推送连接中断（{}），将自动重连").format(error.strerror or type(error).__name__))
+                return
+            if not data:
+                if self._patience.may_say("push-end"):
+                    self._log(_("推送连接被Gateway关闭，将自动重连"))
+                return
+            try:
+                for event in frames.feed(data):
+                    self._on_push(event)
+            except ProtocolError as error:
+                self._log(error.text)
+                return
+
+    def drop_push(self) -> None:
+        """Give up a push connection that has gone quiet; it is made anew."""
+        if self._push_writer:
+            self._push_writer.close()

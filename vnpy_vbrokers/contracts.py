@@ -1,0 +1,371 @@
+"""Instruments at VBrokers: codes, lots, ticks, names; asked for in batches, kept over restarts.
+
+There is no contract list and no search (reference "vbrokers-openapi", section 5): an instrument is learned from its
+quote. Which ``dataType`` it is must be guessed from a short list (section 4.2) and is remembered once it answered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from vnpy.trader.constant import Exchange, Product
+from vnpy.trader.object import ContractData
+
+from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.contract_cache import ContractCache
+from vnpy_brokerkit.errors import PermissionDenied
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.price_grid import plausible_tick, tick_size
+from vnpy_brokerkit.symbols import SymbolError, canonical
+from vnpy_brokerkit.trading_hours import Region, Segment, segment
+
+from .wire.schema import BasicQotRow, parse_basic_qot
+
+BASIC_QUOTE = "/hq/BasicQot"
+QUOTES_PER_REQUEST = 200
+
+
+class Market(NamedTuple):
+    """One market as the broker's trading side names it (reference section 4.1)."""
+
+    code: str
+    region: Region
+    exchange: Exchange
+    currency: str
+    zone: str
+    name: str
+
+
+MARKETS: Mapping[str, Market] = {
+    "K": Market("K", Region.HK, Exchange.SEHK, "HKD", "Asia/Hong_Kong", "港股"),
+    "P": Market("P", Region.US, Exchange.SMART, "USD", "America/New_York", "美股"),
+    "t": Market("t", Region.CONNECT, Exchange.SSE, "CNY", "Asia/Shanghai", "沪股通"),
+    "v": Market("v", Region.CONNECT, Exchange.SZSE, "CNY", "Asia/Shanghai", "深股通"),
+}
+EXCHANGE2MARKET: Mapping[Exchange, Market] = {market.exchange: market for market in MARKETS.values()}
+
+# What to try for an instrument that was never seen, the likeliest first (reference section 4.2).
+DATA_TYPES: Mapping[Region, tuple[int, ...]] = {
+    Region.HK: (10000, 10002, 10003, 10004, 10016, 10005),
+    Region.US: (20000, 20002, 20009),
+    Region.CONNECT: (30000, 30002, 30008),
+}
+US_OPTION = 20003
+DATATYPE2PRODUCT: Mapping[int, Product] = {
+    10000: Product.EQUITY,
+    10002: Product.ETF,
+    10003: Product.WARRANT,
+    10004: Product.WARRANT,
+    10005: Product.BOND,
+    10016: Product.WARRANT,
+    20000: Product.EQUITY,
+    20002: Product.ETF,
+    20003: Product.OPTION,
+    20009: Product.EQUITY,
+    30000: Product.EQUITY,
+    30002: Product.ETF,
+    30008: Product.EQUITY,
+}
+SEGMENT2TIME: Mapping[Segment, int] = {Segment.REGULAR: 1, Segment.PRE: -1, Segment.POST: -2, Segment.NIGHT: -3}
+TIME2SEGMENT: Mapping[int, Segment] = {code: part for part, code in SEGMENT2TIME.items()}
+
+_OPTION = re.compile(r"[A-Z.]{1,6}\d{6}[CP]\d{8}")
+_SUFFIX2EXCHANGE: Mapping[str, Exchange] = {"HK": Exchange.SEHK, "SH": Exchange.SSE, "SZ": Exchange.SZSE}
+
+
+def to_code(symbol: str, exchange: Exchange) -> str:
+    """Return the broker's code of a canonical symbol: ``00700.HK``, ``BRK.B``, ``600519.SH`` (section 4.1)."""
+    if exchange is Exchange.SEHK:
+        return f"{symbol}.HK"
+    if exchange is Exchange.SSE:
+        return f"{symbol}.SH"
+    if exchange is Exchange.SZSE:
+        return f"{symbol}.SZ"
+    return symbol.replace("-", ".")
+
+
+def from_code(code: str, market: str = "") -> tuple[str, Exchange]:
+    """Return the canonical symbol of a broker's code; ``market`` is K, P, t or v where the row tells it.
+
+    Raises :class:`SymbolError` for a code that is none. Holdings may come as ``AAPL.US``, A shares bare (section 4.1).
+    """
+    home = MARKETS[market].exchange if market in MARKETS else Exchange.SMART
+    suffix = code.rpartition(".")[2].upper()
+    return canonical(code, _SUFFIX2EXCHANGE.get(suffix, home))
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What is known of one instrument. ``lot`` and ``tick`` are shares and price units; a lot of 0 is not known."""
+
+    symbol: str
+    exchange: Exchange
+    data_type: int
+    lot: Decimal
+    tick: Decimal
+    name: str = ""
+    quoted: bool = True
+    """False where the account may not see quotes: lot and tick are then the tables' only."""
+
+    @property
+    def vt_symbol(self) -> str:
+        return f"{self.symbol}.{self.exchange.value}"
+
+    @property
+    def code(self) -> str:
+        return to_code(self.symbol, self.exchange)
+
+    @property
+    def market(self) -> Market:
+        return EXCHANGE2MARKET[self.exchange]
+
+    @property
+    def size(self) -> Decimal:
+        """The multiplier of profit and loss; 100 for a US option (general knowledge), else 1."""
+        return Decimal(100 if self.data_type == US_OPTION else 1)
+
+    @property
+    def security(self) -> dict[str, Any]:
+        return {"dataType": self.data_type, "code": self.code}
+
+
+@dataclass
+class _Wanted:
+    """One instrument that is being looked for, and the data types that are left to try."""
+
+    symbol: str
+    exchange: Exchange
+    types: list[int] = field(default_factory=list)
+
+
+Rows = dict[tuple[str, Exchange], BasicQotRow]
+
+
+class Contracts:
+    """All instruments of one gateway. ``on_contract`` gets each contract that is new or has changed."""
+
+    def __init__(
+        self,
+        *,
+        read: Callable[[str, dict[str, Any]], Awaitable[Any]],
+        clock: Clock,
+        cache: ContractCache,
+        gateway_name: str,
+        on_contract: Callable[[ContractData], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._cache = cache
+        self._gateway_name = gateway_name
+        self._on_contract = on_contract
+        self._log = log
+        self._known: dict[tuple[str, Exchange], Instrument] = {}
+        self._told: dict[str, ContractData] = {}
+        self._names: dict[tuple[str, Exchange], str] = {}
+
+    # ------------------------------------------------------------------ what is known
+
+    def get(self, symbol: str, exchange: Exchange) -> Instrument | None:
+        """Return an instrument that was confirmed by the broker since the connect, or ``None``."""
+        return self._known.get((symbol, exchange))
+
+    def load_cache(self) -> int:
+        """Push the contracts seen before, so that RPC clients know them; return how many."""
+        contracts = self._cache.load()
+        if self._cache.problem:
+            self._log(self._cache.problem)
+        for contract in contracts:
+            self._told[contract.vt_symbol] = copy(contract)
+            if contract.name != contract.symbol:
+                self._names[contract.symbol, contract.exchange] = contract.name
+            self._on_contract(contract)
+        return len(contracts)
+
+    def learn_name(self, symbol: str, exchange: Exchange, name: str) -> None:
+        """Keep a name that came with a holding or an order: quotes carry none (section 6.1)."""
+        if not name or self._names.get((symbol, exchange)) == name:
+            return
+        self._names[symbol, exchange] = name
+        known = self._known.get((symbol, exchange))
+        if known:
+            self._settle(replace(known, name=name))
+
+    def save(self) -> None:
+        """Write the cache; a line where the disk refuses."""
+        if not self._cache.save() and self._cache.problem:
+            self._log(self._cache.problem)
+
+    # ------------------------------------------------------------------ asking the broker
+
+    async def ensure(self, wanted: Iterable[tuple[str, Exchange]]) -> Rows:
+        """Learn the instruments that are not known yet; return the quotes that came with them.
+
+        Who is not among :meth:`get` afterwards does not exist for the broker. Raises :class:`BrokerError` where the
+        broker could not be asked.
+        """
+        missing = []
+        for symbol, exchange in dict.fromkeys(wanted):
+            if (symbol, exchange) not in self._known and exchange in EXCHANGE2MARKET:
+                missing.append(_Wanted(symbol, exchange, self._types_to_try(symbol, exchange)))
+        rows: Rows = {}
+        while missing:
+            found, denied = await self._ask_batch([(w.symbol, w.exchange, w.types.pop(0)) for w in missing])
+            for key, (row, data_type) in found.items():
+                rows[key] = row
+                self._settle(self._instrument(*key, data_type, row))
+            for symbol, exchange in denied:
+                self._settle(self._unquoted(symbol, exchange))
+            missing = [w for w in missing if (w.symbol, w.exchange) not in self._known and w.types]
+        if rows:
+            self.save()
+        return rows
+
+    async def quotes(self, wanted: Iterable[tuple[str, Exchange]]) -> Rows:
+        """Ask for the quotes of known instruments, in batches of 200; rows that do not come are left out."""
+        asked = [
+            (known.symbol, known.exchange, known.data_type)
+            for known in (self._known.get(key) for key in wanted)
+            if known and known.quoted
+        ]
+        found, _denied = await self._ask_batch(asked)
+        rows: Rows = {}
+        for key, (row, data_type) in found.items():
+            rows[key] = row
+            if row.last_price:
+                # Prices wander into other tick bands.
+                self._settle(self._instrument(*key, data_type, row))
+        return rows
+
+    async def _ask_batch(
+        self, asked: list[tuple[str, Exchange, int]]
+    ) -> tuple[dict[tuple[str, Exchange], tuple[BasicQotRow, int]], list[tuple[str, Exchange]]]:
+        """One dataType a request is safest (section 6.1), and US rows need the session asked for (section 4.3)."""
+        groups: dict[tuple[int, Region], list[tuple[str, Exchange]]] = {}
+        for symbol, exchange, data_type in asked:
+            groups.setdefault((data_type, EXCHANGE2MARKET[exchange].region), []).append((symbol, exchange))
+        found: dict[tuple[str, Exchange], tuple[BasicQotRow, int]] = {}
+        denied: list[tuple[str, Exchange]] = []
+        for (data_type, region), keys in groups.items():
+            for start in range(0, len(keys), QUOTES_PER_REQUEST):
+                batch = {to_code(*key): key for key in keys[start : start + QUOTES_PER_REQUEST]}
+                try:
+                    rows = await self._ask(data_type, region, list(batch))
+                except PermissionDenied as error:
+                    self._log(_("没有行情权限（{}）：{}；请在APP中开通").format(error.text, "、".join(batch)))
+                    denied += batch.values()
+                    continue
+                for row in rows:
+                    key = batch.get(row.security.code) or _key_of(row.security.code, batch)
+                    if key:
+                        found[key] = (row, data_type)
+        return found, denied
+
+    async def _ask(self, data_type: int, region: Region, codes: list[str]) -> list[BasicQotRow]:
+        params: dict[str, Any] = {
+            "security": [{"dataType": data_type, "code": code} for code in codes],
+            "needDelayFlag": "0",
+        }
+        if region is Region.US:
+            now = SEGMENT2TIME.get(segment(region, self._clock.now()))
+            if now is not None:  # closed: without a session the broker shows the last close
+                params["mktTmType"] = now
+        else:
+            params["mktTmType"] = 1
+        reply = parse_basic_qot(await self._read(BASIC_QUOTE, params))
+        for problem in reply.problems:
+            self._log(_("行情数据有误，已跳过：{}").format(problem))
+        return list(reply.rows)
+
+    # ------------------------------------------------------------------ making contracts
+
+    def _types_to_try(self, symbol: str, exchange: Exchange) -> list[int]:
+        if exchange is Exchange.SMART and _OPTION.fullmatch(symbol):
+            return [US_OPTION]
+        types = list(DATA_TYPES[EXCHANGE2MARKET[exchange].region])
+        seen = self._cache.hints(f"{symbol}.{exchange.value}").get("data_type", "")
+        if seen.isdigit() and int(seen) in DATATYPE2PRODUCT:
+            types = [int(seen), *(t for t in types if t != int(seen))]
+        return types
+
+    def _instrument(self, symbol: str, exchange: Exchange, data_type: int, row: BasicQotRow) -> Instrument:
+        region = EXCHANGE2MARKET[exchange].region
+        before = self._known.get((symbol, exchange))
+        lot = Decimal(row.lot_size or 0) or (before.lot if before else _usual_lot(region))
+        return Instrument(
+            symbol=symbol,
+            exchange=exchange,
+            data_type=data_type,
+            lot=lot,
+            tick=_tick(region, data_type, row.price_spread, row.last_price or row.last_close_price, self._clock.now()),
+            name=self._names.get((symbol, exchange), ""),
+        )
+
+    def _unquoted(self, symbol: str, exchange: Exchange) -> Instrument:
+        """No right to quotes does not mean no right to trade: let the broker judge the lot."""
+        region = EXCHANGE2MARKET[exchange].region
+        data_type = self._types_to_try(symbol, exchange)[0]
+        return Instrument(
+            symbol=symbol,
+            exchange=exchange,
+            data_type=data_type,
+            lot=_usual_lot(region),
+            tick=_tick(region, data_type, None, None, self._clock.now()),
+            name=self._names.get((symbol, exchange), ""),
+            quoted=False,
+        )
+
+    def _settle(self, instrument: Instrument) -> None:
+        self._known[instrument.symbol, instrument.exchange] = instrument
+        contract = ContractData(
+            gateway_name=self._gateway_name,
+            symbol=instrument.symbol,
+            exchange=instrument.exchange,
+            name=instrument.name or instrument.symbol,
+            product=DATATYPE2PRODUCT.get(instrument.data_type, Product.EQUITY),
+            size=float(instrument.size),
+            pricetick=float(instrument.tick),
+            min_volume=float(max(instrument.lot, Decimal(1))),
+            stop_supported=False,
+            net_position=True,
+            history_data=False,
+        )
+        contract.extra = {"currency": instrument.market.currency}
+        if self._told.get(contract.vt_symbol) == contract:
+            return
+        self._told[contract.vt_symbol] = copy(contract)
+        self._cache.put(contract, {"data_type": str(instrument.data_type)})
+        self._on_contract(contract)
+
+
+def _key_of(code: str, batch: Mapping[str, tuple[str, Exchange]]) -> tuple[str, Exchange] | None:
+    """A reply may spell the code in its own way (``AAPL.US``)."""
+    try:
+        key = from_code(code)
+    except SymbolError:
+        return None
+    return key if key in batch.values() else None
+
+
+def _usual_lot(region: Region) -> Decimal:
+    """The lot where the broker does not tell: 0 (unknown) in Hong Kong, where each company sets its own."""
+    if region is Region.HK:
+        return Decimal(0)
+    if region is Region.CONNECT:
+        return Decimal(100)
+    return Decimal(1)
+
+
+def _tick(region: Region, data_type: int, told: Decimal | None, price: Decimal | None, now: datetime) -> Decimal:
+    """The tick size: the broker's value where it can be one, else the table's (section 16.4)."""
+    fund = DATATYPE2PRODUCT.get(data_type) in (Product.ETF, Product.WARRANT, Product.BOND)
+    day = now.date()
+    if told and told > 0 and price and plausible_tick(region, told, price, day, fund=fund):
+        return told
+    return tick_size(region, price or Decimal(1), day, fund=fund)

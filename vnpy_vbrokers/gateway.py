@@ -1,0 +1,82 @@
+"""VBROKERS: vn.py's contract for 华盛通 VBrokers, thin. The work is done by the rooms beside this one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from vnpy.trader.constant import Exchange
+
+from vnpy_brokerkit.async_gateway import AsyncGateway
+from vnpy_brokerkit.errors import InvalidRequest
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.symbols import SymbolError, canonical
+from vnpy_brokerkit.tracker import OrderTracker
+
+from .contracts import EXCHANGE2MARKET, MARKETS
+from .session import VbrokersSession
+from .settings import default_setting, read_settings
+
+MARKET_NAMES = {"港股": ("K",), "美股": ("P",), "A股通": ("t", "v"), "沪股通": ("t",), "深股通": ("v",)}
+
+
+class VbrokersGateway(AsyncGateway):
+    """Trades Hong Kong, US and Stock Connect shares through the OpenAPI Gateway on the trader's own machine.
+
+    ``main_engine.add_gateway(VbrokersGateway)``; connect with 内置模拟 and nothing else is needed to try it.
+    """
+
+    default_name: str = "VBROKERS"
+    default_setting: dict[str, Any] = default_setting()
+    exchanges: list[Exchange] = [  # noqa: RUF012  vn.py reads it from the class
+        Exchange.SMART,
+        Exchange.SEHK,
+        Exchange.SSE,
+        Exchange.SZSE,
+        Exchange.NASDAQ,
+        Exchange.NYSE,
+        Exchange.ARCA,
+        Exchange.AMEX,
+    ]
+
+    _world = ""
+
+    def open_session(self, setting: dict[str, Any], by_person: bool) -> VbrokersSession:
+        settings = read_settings(setting, os.environ)
+        if settings.unknown_keys:
+            self.log(_("忽略不认识的设置项：{}").format("、".join(settings.unknown_keys)))
+        self.embedded = settings.embedded
+        if self._world and self._world != settings.world:
+            # Another broker's truth: its orders must not be mixed with those of before.
+            self.tracker = OrderTracker(self.gateway_name)
+        self._world = settings.world
+        return VbrokersSession(self, settings, by_person)
+
+    def canonical(self, symbol: str, exchange: Exchange) -> tuple[str, Exchange]:
+        try:
+            return canonical(symbol, exchange)
+        except SymbolError:
+            return symbol, exchange
+
+    def cancel_all(self, market: str | Exchange) -> None:
+        """Cancel this gateway's working orders of one market in one request; returns at once.
+
+        ``market`` is 港股, 美股, A股通 (or 沪股通, 深股通), the broker's code (K, P, t, v) or an Exchange. Orders of
+        other programs are left alone unless 外部委托 is 显示，全撤包含. Raises :class:`InvalidRequest` otherwise.
+        """
+        if isinstance(market, Exchange):
+            found = EXCHANGE2MARKET.get(market)
+            codes: tuple[str, ...] = (found.code,) if found else ()
+        else:
+            codes = MARKET_NAMES.get(market, (market,) if market in MARKETS else ())
+        if not codes:
+            raise InvalidRequest(_("没有市场“{}”；可用：{}").format(market, " / ".join(MARKET_NAMES)))
+        self._post(self._cancel_all, codes)
+
+    def _cancel_all(self, codes: tuple[str, ...]) -> None:
+        session = self.session
+        if not isinstance(session, VbrokersSession) or session.orders is None:
+            self.log(_("尚未连接，无法全撤；请先连接{}").format(self.gateway_name))
+            return
+        for code in codes:
+            self._mutate(session.orders.cancel_all(code), "cancel-all")

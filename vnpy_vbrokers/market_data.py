@@ -1,0 +1,390 @@
+"""Quotes: push first, batched polling where there is no push and as the check on it.
+
+One :class:`Board` per instrument merges what arrives (a quote push carries few fields, a book push one side: reference
+"vbrokers-openapi", section 13.4) and gives out ticks whose time only moves forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from vnpy.trader.constant import Exchange
+from vnpy.trader.object import TickData
+
+from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.errors import BrokerError
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.price_grid import align
+from vnpy_brokerkit.symbols import SymbolError
+from vnpy_brokerkit.timing import Timing
+from vnpy_brokerkit.trading_hours import Region, Segment, segment
+
+from .contracts import TIME2SEGMENT, Contracts, Instrument, Rows, from_code
+from .wire.push import BookSide, BookUpdate, QuoteUpdate
+from .wire.schema import BasicQotRow, BookLevel, parse_order_book
+from .wire.values import parse_timestamp_text
+
+SUBSCRIBE = "/hq/Subscribe"
+ORDER_BOOK = "/hq/OrderBook"
+MOST_SUBSCRIBED = 200
+"""Securities that the Gateway subscribes at once (reference section 14); more are polled."""
+TOPIC_QUOTE = 11
+TOPIC_BOOK = 17
+TOPICS_NIGHT = (35, 36)
+"""By analogy the US night session's quote and book, unconfirmed (section 6.8): asked for, and done without."""
+DEPTH = 5
+
+Key = tuple[str, Exchange]
+ZERO = Decimal(0)
+
+
+@dataclass
+class Board:
+    """What is known of one instrument's market. Prices in its currency, volumes in shares; zero: not known."""
+
+    instrument: Instrument
+    shown: bool = False
+    """Somebody subscribed it: ticks go to the engine. Otherwise it serves the profit of a position."""
+    pushed: bool = False
+    """It is among the Gateway's subscriptions."""
+    open: Decimal = ZERO
+    high: Decimal = ZERO
+    low: Decimal = ZERO
+    last: Decimal = ZERO
+    prev_close: Decimal = ZERO
+    volume: Decimal = ZERO
+    turnover: Decimal = ZERO
+    last_volume: Decimal = ZERO
+    bids: tuple[BookLevel, ...] = ()
+    asks: tuple[BookLevel, ...] = ()
+    time: datetime | None = None
+    segment: Segment | None = None
+    """The broker's own word, where it gave one."""
+    word_at: float = float("-inf")
+    """Monotonic second of the broker's last word about this instrument."""
+    push_at: float = float("-inf")
+    notified: dict[str, int] = field(default_factory=dict)
+    """Epoch milliseconds of the newest push of each kind: an older one that comes later is dropped."""
+
+    def is_late(self, kind: str, notify_ms: int) -> bool:
+        """Tell whether a push was overtaken by a newer one of its kind."""
+        if notify_ms and notify_ms < self.notified.get(kind, 0):
+            return True
+        self.notified[kind] = notify_ms
+        return False
+
+    def merge(self, news: QuoteUpdate | BasicQotRow, volume: Decimal | None, region: Region) -> None:
+        """Take over what the news says; what it does not say stays."""
+        self.open = news.open_price or self.open
+        self.high = news.high_price or self.high
+        self.low = news.low_price or self.low
+        self.last = news.last_price or self.last
+        self.prev_close = news.last_close_price or self.prev_close
+        if volume is not None:
+            self.last_volume = max(volume - self.volume, ZERO) if self.volume else ZERO
+            self.volume = volume
+        self.turnover = news.turnover or self.turnover
+        said = TIME2SEGMENT.get(news.mkt_tm_type or 0)
+        if news.is_suspended:
+            self.segment = Segment.CLOSED
+        elif region is Region.US:
+            self.segment = said
+        else:
+            # In Hong Kong and for A shares the broker's word is one for the whole day: the auctions are ours to know.
+            self.segment = None
+
+    def price(self) -> Decimal:
+        """The last price, or the previous close where nothing traded yet."""
+        return self.last or self.prev_close
+
+
+class MarketData:
+    """All boards of one gateway. ``on_tick`` gets fresh ticks, ``on_price`` every change of a last price."""
+
+    def __init__(
+        self,
+        *,
+        read: Callable[[str, dict[str, Any]], Awaitable[Any]],
+        contracts: Contracts,
+        clock: Clock,
+        timing: Timing,
+        zone: ZoneInfo,
+        gateway_name: str,
+        synthetic_percent: float,
+        on_tick: Callable[[TickData], None],
+        on_price: Callable[[str], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._read = read
+        self._contracts = contracts
+        self._clock = clock
+        self._timing = timing
+        self._zone = zone
+        self._gateway_name = gateway_name
+        self._reach = Decimal(str(synthetic_percent)) / 100
+        self._on_tick = on_tick
+        self._on_price = on_price
+        self._log = log
+        self._boards: dict[Key, Board] = {}
+        self._missing: set[Key] = set()
+        self._limit_told = False
+
+    def board(self, symbol: str, exchange: Exchange) -> Board | None:
+        """Return what is known of an instrument's market."""
+        return self._boards.get((symbol, exchange))
+
+    # ------------------------------------------------------------------ following
+
+    async def follow(self, wanted: Iterable[Key], *, show: bool) -> None:
+        """Begin to follow instruments: contract, first quote, then subscription. Raises :class:`BrokerError`."""
+        keys = list(dict.fromkeys(wanted))
+        rows = await self._contracts.ensure(keys)
+        fresh: list[Board] = []
+        for key in keys:
+            instrument = self._contracts.get(*key)
+            if instrument is None:
+                self._say_missing(key, show)
+                continue
+            board = self._boards.get(key)
+            if board is None:
+                board = self._boards[key] = Board(instrument)
+                fresh.append(board)
+            elif show and not board.shown and board.price():
+                board.shown = True
+                self._emit(board)
+            board.shown = board.shown or show
+        unseen = [(b.instrument.symbol, b.instrument.exchange) for b in fresh if _key(b) not in rows]
+        if unseen:
+            rows = {**rows, **await self._contracts.quotes(unseen)}
+        self.take_rows({key: row for key, row in rows.items() if key in self._boards})
+        await self._subscribe([board for board in fresh if board.instrument.quoted])
+
+    async def resubscribe(self) -> None:
+        """Subscribe everything again: the Gateway forgets when its session ends (section 6.8)."""
+        boards = [board for board in self._boards.values() if board.instrument.quoted]
+        for board in boards:
+            board.pushed = False
+        await self._subscribe(boards)
+
+    async def _subscribe(self, boards: list[Board]) -> None:
+        taken = sum(board.pushed for board in self._boards.values())
+        room = max(0, MOST_SUBSCRIBED - taken)
+        if len(boards) > room and not self._limit_told:
+            self._limit_told = True
+            self._log(_("订阅已达{}个上限，其余合约改用轮询，没有买卖五档").format(MOST_SUBSCRIBED))
+        boards = boards[:room]
+        if not boards:
+            return
+        securities = [board.instrument.security for board in boards]
+        for topic in (TOPIC_QUOTE, TOPIC_BOOK):
+            await self._read(SUBSCRIBE, {"topicId": topic, "security": securities})
+        for board in boards:
+            board.pushed = True
+        night = [b.instrument.security for b in boards if b.instrument.market.region is Region.US]
+        for topic in TOPICS_NIGHT if night else ():
+            try:
+                await self._read(SUBSCRIBE, {"topicId": topic, "security": night})
+            except BrokerError:  # an unconfirmed topic: without it the night session is polled
+                break
+
+    def _say_missing(self, key: Key, show: bool) -> None:
+        if show or key not in self._missing:
+            symbol, exchange = key
+            self._log(
+                _("找不到合约{}.{}（已在{}查询），请检查代码和交易所").format(symbol, exchange.value, _("华盛通行情"))
+            )
+        self._missing.add(key)
+
+    # ------------------------------------------------------------------ what arrives
+
+    def on_quote(self, news: QuoteUpdate) -> None:
+        """A pushed quote."""
+        board = self._of(news.security.code)
+        if board is None or board.is_late("quote", news.notify_time):
+            return
+        if news.volume is not None and news.volume < board.volume and not self._new_day(board, news.trade_time):
+            return  # late: a newer one was here already
+        board.push_at = self._clock.monotonic()
+        self._apply(board, news, news.volume, self._stamp(news.notify_time))
+
+    def on_book(self, news: BookUpdate) -> None:
+        """A pushed side of the book: it replaces that side, and drops what it crosses on the other."""
+        board = self._of(news.security.code)
+        if board is None or board.is_late(news.side.name, news.notify_time):
+            return
+        board.push_at = self._clock.monotonic()
+        levels = news.levels[:DEPTH]
+        if news.side is BookSide.BID:
+            board.bids, other = levels, board.asks
+            board.asks = tuple(ask for ask in other if not levels or ask.price > levels[0].price)
+            half = bool(other) and not board.asks
+        else:
+            board.asks, other = levels, board.bids
+            board.bids = tuple(bid for bid in other if not levels or bid.price < levels[0].price)
+            half = bool(other) and not board.bids
+        # A market that moved beyond its old book: the other side's frame is on its way.
+        if board.shown and board.price() and not half:
+            self._forward(board, self._stamp(news.notify_time))
+            self._emit(board)
+
+    def take_rows(self, rows: Rows) -> None:
+        """Polled quotes: the truth where nothing was pushed, else ignored when older than what is known."""
+        for key, row in rows.items():
+            board = self._boards.get(key)
+            instrument = self._contracts.get(*key)
+            if board is None or instrument is None:
+                continue
+            board.instrument = instrument
+            volume = row.day_volume
+            if volume is not None and volume < board.volume and not self._new_day(board, row.trade_time):
+                continue
+            zone = ZoneInfo(instrument.market.zone)
+            stamp = parse_timestamp_text(row.trade_time, zone) if board.time is None else self._clock.now()
+            now = self._clock.now()
+            self._apply(board, row, volume, min(stamp, now) if stamp else now)
+
+    def lose_push(self) -> None:
+        """The push channel is gone: depth that nobody renews must not stay on screen."""
+        for board in self._boards.values():
+            board.bids = board.asks = ()
+            if board.shown and board.price():
+                self._forward(board, self._clock.now())
+                self._emit(board)
+
+    def _apply(self, board: Board, news: QuoteUpdate | BasicQotRow, volume: Decimal | None, stamp: datetime) -> None:
+        before = _face(board)
+        board.merge(news, volume, board.instrument.market.region)
+        board.word_at = self._clock.monotonic()
+        first = board.time is None
+        if first or _face(board) != before:
+            self._forward(board, stamp)
+            if board.shown and board.price():
+                self._emit(board)
+            self._on_price(board.instrument.vt_symbol)
+
+    def _forward(self, board: Board, stamp: datetime) -> None:
+        board.time = stamp if board.time is None else max(board.time, stamp)
+
+    def _stamp(self, notify_ms: int) -> datetime:
+        if notify_ms > 0:
+            return datetime.fromtimestamp(notify_ms / 1000, timezone.utc)
+        return self._clock.now()
+
+    def _new_day(self, board: Board, trade_time: str) -> bool:
+        """A smaller day volume is a new day's when the quote's own date is later."""
+        zone = ZoneInfo(board.instrument.market.zone)
+        stamp = parse_timestamp_text(trade_time, zone)
+        return bool(stamp and board.time and stamp.date() > board.time.astimezone(zone).date())
+
+    def _of(self, code: str) -> Board | None:
+        try:
+            return self._boards.get(from_code(code))
+        except SymbolError:
+            return None
+
+    # ------------------------------------------------------------------ polling
+
+    async def poll(self, *, everything: bool) -> bool:
+        """Ask in batches for all boards, or for those that have been silent; return whether push seems stuck.
+
+        Stuck: the broker shows another price or volume than the push channel ever brought.
+        """
+        now = self._clock.monotonic()
+        quiet = self._timing.quotes_check
+        keys = [
+            key
+            for key, board in self._boards.items()
+            if board.instrument.quoted and (everything or not board.pushed or now - board.push_at >= quiet)
+        ]
+        if not keys:
+            return False
+        before = {key: _face(self._boards[key]) for key in keys}
+        self.take_rows(await self._contracts.quotes(keys))
+        return any(
+            self._boards[key].pushed and _face(self._boards[key]) != face and now - self._boards[key].push_at >= quiet
+            for key, face in before.items()
+        )
+
+    async def fetch_book(self, symbol: str, exchange: Exchange) -> None:
+        """Ask for one book: for a fresh subscription whose book was not pushed."""
+        board = self._boards.get((symbol, exchange))
+        if board is None or board.bids or board.asks:
+            return
+        params: dict[str, Any] = {"security": board.instrument.security, "mktTmType": 1}
+        book = parse_order_book(await self._read(ORDER_BOOK, params))
+        if board.bids or board.asks:
+            return  # pushed meanwhile, and newer
+        board.bids, board.asks = book.bids[:DEPTH], book.asks[:DEPTH]
+        if (board.bids or board.asks) and board.shown and board.price():
+            self._forward(board, self._clock.now())
+            self._emit(board)
+
+    async def refresh(self, symbol: str, exchange: Exchange) -> Board | None:
+        """Return a board with a word of the broker that is at most a few seconds old."""
+        await self.follow([(symbol, exchange)], show=False)
+        board = self._boards.get((symbol, exchange))
+        if board and self._clock.monotonic() - board.word_at > self._timing.quotes_poll:
+            self.take_rows(await self._contracts.quotes([(symbol, exchange)]))
+        return board
+
+    def segment_of(self, board: Board) -> Segment:
+        """The segment an instrument trades in now: the broker's word, else the calendar's label (design, section 5)."""
+        return segment(board.instrument.market.region, self._clock.now(), broker=board.segment)
+
+    # ------------------------------------------------------------------ ticks
+
+    def _emit(self, board: Board) -> None:
+        assert board.time is not None
+        instrument = board.instrument
+        tick = TickData(
+            gateway_name=self._gateway_name,
+            symbol=instrument.symbol,
+            exchange=instrument.exchange,
+            datetime=board.time.astimezone(self._zone),
+            name=instrument.name or instrument.symbol,
+            volume=float(board.volume),
+            turnover=float(board.turnover),
+            last_price=float(board.price()),
+            last_volume=float(board.last_volume),
+            open_price=float(board.open),
+            high_price=float(board.high),
+            low_price=float(board.low),
+            pre_close=float(board.prev_close),
+            localtime=self._clock.now().astimezone(self._zone),
+        )
+        extra: dict[str, Any] = {"segment": self.segment_of(board).value, "delayed": False}
+        for side, levels in (("bid", board.bids), ("ask", board.asks)):
+            for number, level in enumerate(levels[:DEPTH], 1):
+                setattr(tick, f"{side}_price_{number}", float(level.price))
+                setattr(tick, f"{side}_volume_{number}", float(level.volume))
+        if min(len(board.bids), len(board.asks)) < DEPTH:
+            # vn.py prices a local stop by limit_up/limit_down, or by level five: without either it would send 0.
+            last, tick_size = board.price(), instrument.tick
+            tick.limit_up = float(align(last * (1 + self._reach), tick_size, up=False))
+            tick.limit_down = float(align(last * (1 - self._reach), tick_size, up=True))
+            extra["synthetic_limit"] = True
+        tick.extra = extra
+        self._on_tick(tick)
+
+
+def _key(board: Board) -> Key:
+    return board.instrument.symbol, board.instrument.exchange
+
+
+def _face(board: Board) -> tuple[object, ...]:
+    """What makes a new tick: everything that is shown, depth aside."""
+    return (
+        board.open,
+        board.high,
+        board.low,
+        board.last,
+        board.prev_close,
+        board.volume,
+        board.turnover,
+        board.segment,
+    )

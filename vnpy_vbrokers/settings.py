@@ -1,0 +1,122 @@
+"""The connect dialog of VBROKERS: its keys, their defaults, and what they mean (design, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vnpy_brokerkit.errors import InvalidRequest
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.settings import PASSWORD_KEYS, Reader, password_key
+
+from .wire.crypto import DEFAULT_KEY, decode_key
+
+ENVIRONMENTS = ("内置模拟", "测试环境", "实盘")
+EMBEDDED = ENVIRONMENTS[0]
+
+MARKETS2CODES: Mapping[str, tuple[str, ...]] = {
+    "港股+美股": ("K", "P"),
+    "港股+美股+A股通": ("K", "P", "t", "v"),
+    "港股": ("K",),
+    "美股": ("P",),
+    "A股通": ("t", "v"),
+}
+EXTENDED = ("否", "是")
+HK_LIMITS = ("自动", "增强限价", "限价")
+ODD_LOTS = ("拒绝", "碎股单")
+READ_ONLY = ("否", "是")
+PRICE_ALIGN = ("拒绝", "向保守方向对齐")
+EXTERNAL = ("显示，全撤不含", "显示，全撤包含", "不显示")
+ADJUST = ("不复权", "前复权")
+
+
+def default_setting() -> dict[str, Any]:
+    """Return the keys in the dialog's order; a list is a drop-down whose first item is the default."""
+    return {
+        "环境": list(ENVIRONMENTS),
+        "地址": "127.0.0.1",
+        "端口": 11111,
+        "推送端口": 11112,
+        password_key(): "",
+        "AES密钥": DEFAULT_KEY,
+        "市场": list(MARKETS2CODES),
+        "盘前盘后": list(EXTENDED),
+        "港股限价单": list(HK_LIMITS),
+        "碎股卖出": list(ODD_LOTS),
+        "预加载合约": "",
+        "只读": list(READ_ONLY),
+        "价格对齐": list(PRICE_ALIGN),
+        "外部委托": list(EXTERNAL),
+        "K线复权": list(ADJUST),
+    }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of one connect(), checked. The password and the key are kept out of ``repr``."""
+
+    environment: str
+    host: str
+    port: int
+    push_port: int
+    password: str = field(repr=False)
+    aes_key: str = field(repr=False)
+    markets: tuple[str, ...]
+    extended: bool
+    hk_limit: str
+    odd_lots: bool
+    preload: tuple[str, ...]
+    read_only: bool
+    align: bool
+    show_external: bool
+    cancel_external: bool
+    forward_adjusted: bool
+    unknown_keys: tuple[str, ...] = ()
+
+    @property
+    def embedded(self) -> bool:
+        return self.environment == EMBEDDED
+
+    @property
+    def world(self) -> str:
+        """What separates one broker's truth from another's: orders never travel between worlds."""
+        return f"{self.environment}|{self.host}:{self.port}"
+
+
+def read_settings(setting: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Check a connect dialog's values. Raises :class:`InvalidRequest` or :class:`CredentialsError`, one clear line."""
+    read = Reader(setting, default_setting())
+    environment = read.choice("环境", ENVIRONMENTS)
+    host = read.text("地址") or "127.0.0.1"
+    if any(c.isspace() or c in "/@?#" for c in host):
+        raise InvalidRequest(_("“地址”的值“{}”不是主机名或IP，未连接；请修改").format(host))
+    port, push_port = read.port("端口"), read.port("推送端口")
+    password = read.secret(*PASSWORD_KEYS)
+    aes_key = read.text("AES密钥") or DEFAULT_KEY
+    if environment != EMBEDDED and aes_key == DEFAULT_KEY:
+        # The dialog always sends the key that it shows: a key in the environment beats the untouched default.
+        aes_key = environ.get("VNPY_VBROKERS_AES_KEY") or aes_key
+    decode_key(aes_key)
+    external = read.choice("外部委托", EXTERNAL)
+    market = read.choice("市场", tuple(MARKETS2CODES))
+    preload = read.text("预加载合约").replace("，", ",").replace(";", ",")
+    return Settings(
+        environment=environment,
+        host=host,
+        port=port,
+        push_port=push_port,
+        password=password,
+        aes_key=aes_key,
+        markets=MARKETS2CODES[market],
+        extended=read.choice("盘前盘后", EXTENDED) == "是",
+        hk_limit=read.choice("港股限价单", HK_LIMITS),
+        odd_lots=read.choice("碎股卖出", ODD_LOTS) == "碎股单",
+        preload=tuple(item.strip() for item in preload.split(",") if item.strip()),
+        read_only=read.choice("只读", READ_ONLY) == "是",
+        align=read.choice("价格对齐", PRICE_ALIGN) != "拒绝",
+        show_external=external != "不显示",
+        cancel_external=external == "显示，全撤包含",
+        forward_adjusted=read.choice("K线复权", ADJUST) == "前复权",
+        unknown_keys=tuple(read.unknown()),
+    )
