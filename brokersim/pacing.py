@@ -105,7 +105,7 @@ class Pacer:
         """A size to show: round lots, in proportion to what the minute trades."""
         board = self.lot if self.lot > 1 else 100
         usual = max(1, minute.volume // (SLOTS * board))
-        return board * rng.randint(1, 2 * usual + 4)
+        return board * (1 + int(rng.random() * (2 * usual + 4)))
 
 
 def waypoints(minute: Minute) -> list[tuple[int, int]]:

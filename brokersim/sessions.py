@@ -6,6 +6,7 @@ loaded on first use, and plain weekdays where it knows no calendar.
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,5 +175,8 @@ def _trading_days(calendar: str) -> TradingDays:
     # Half a second of imports: only what asks for trading days pays for it.
     import exchange_calendars
 
-    sessions = exchange_calendars.get_calendar(calendar).sessions
+    with warnings.catch_warnings():
+        # exchange_calendars reads Series.values of zoned times, which pandas 3.1 deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        sessions = exchange_calendars.get_calendar(calendar).sessions
     return TradingDays(tuple(session.date() for session in sessions))

@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
-    """An English one without a screen, whose home is `home`."""
+    """A Chinese one without a screen, whose home is `home`."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return kept | {
@@ -44,7 +44,7 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONPATH": path,
         "QT_QPA_PLATFORM": "offscreen",
         "TZ": "UTC",
-        "LANG": "zh_CN.UTF-8",
+        "LANGUAGE": "zh_CN",
     }
 
 

@@ -319,7 +319,7 @@ def test_plain_lines_tell_only_what_changed(engine: MainEngine) -> None:
     lines = PlainLines(engine, RecentLogs(engine), "")
     gateway = fill_engine(engine)
     first = list(lines.changes())
-    assert any("代码=09988.SEHK" in line for line in first)
+    assert any("=09988.SEHK " in line for line in first)
     assert any("已连接" in line for line in first)
     assert list(lines.changes()) == []
     gateway.push_order(order(gateway_name="VBROKERS"), Status.NOTTRADED)

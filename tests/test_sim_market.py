@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import os
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -70,7 +72,8 @@ def assert_book(quote: Quote) -> None:
     assert all(level.volume > 0 for level in quote.bids + quote.asks)
 
 
-# -- data clock ----------------------------------------------------------------------------------------------------------
+# -- data clock
+# ----------------------------------------------------------------------------------------------------------
 
 
 @needs_data
@@ -122,7 +125,14 @@ def test_real_segments_in_data_mode() -> None:
     clock.set(utc(2013, 10, 8, 1, 0))
     market.step()
     assert market.segment("AIG.SMART") == "closed"
-    hong_kong = {(1, 0): "pre", (1, 30): "regular", (4, 30): "closed", (5, 0): "regular", (8, 5): "post", (9, 0): "closed"}
+    hong_kong = {
+        (1, 0): "pre",
+        (1, 30): "regular",
+        (4, 30): "closed",
+        (5, 0): "regular",
+        (8, 5): "post",
+        (9, 0): "closed",
+    }
     for (hour, minute), segment in hong_kong.items():
         clock.set(utc(2022, 4, 13, hour, minute))
         market.step()
@@ -131,8 +141,6 @@ def test_real_segments_in_data_mode() -> None:
 
 @needs_data
 def test_last_high_and_low_follow_marked_trades_and_all_trades_make_the_volume() -> None:
-    import gzip
-
     clock, market = data_market()
     marked, volume = [], 0
     with gzip.open(DATA / "IBM.SMART.tick.csv.gz", "rt", encoding="utf-8") as file:
@@ -169,10 +177,8 @@ def test_a_shown_book_is_never_crossed_over_a_whole_day_with_wild_quotes() -> No
 @needs_data
 def test_where_the_data_crosses_the_side_that_did_not_change_moves_one_tick_away() -> None:
     """Follow the raw rows beside the quotes: where they lock or cross, the newer side stands as it came."""
-    import gzip
-
     clock, market = data_market(utc(2013, 10, 7, 8, 0))
-    shown = {}
+    shown: dict[datetime, Quote] = {}
     market.watch("IBM.SMART")
     market.listeners.append(lambda new, previous: shown.__setitem__(new.time, new))
     clock.set(utc(2013, 10, 7, 23, 0))
@@ -244,7 +250,7 @@ def test_a_clock_set_back_shows_the_earlier_market_again() -> None:
 
 @needs_data
 def test_minute_bars_in_data_mode_are_the_files_and_end_now() -> None:
-    clock, market = data_market(utc(2013, 10, 7, 15, 0, 30))
+    _, market = data_market(utc(2013, 10, 7, 15, 0, 30))
     rows = [row for row in rows_of("IBM.SMART", "2013-10-07T13:30", "2013-10-07T15:00") if row["open"]]
     bars = market.bars("IBM.SMART", "1m", utc(2013, 10, 7, 13, 0), utc(2013, 10, 8))
     assert [(b.open, b.high, b.low, b.close, b.volume) for b in bars] == [
@@ -273,7 +279,8 @@ def test_splits_in_bars() -> None:
     assert market.quote("AAPL.SMART").prev_close == Decimal("92.22")
 
 
-# -- wall clock ----------------------------------------------------------------------------------------------------------
+# -- wall clock
+# ----------------------------------------------------------------------------------------------------------
 
 NOW = utc(2026, 3, 10, 20, 0)
 
@@ -306,9 +313,13 @@ def test_the_live_day_is_played_without_pause_and_then_again_as_a_new_day(vt_sym
     clock.advance(day * 60 - 1)
     market.step()
     end = market.quote(vt_symbol)
-    rows = rows_of(vt_symbol, "2022-04-13", "2022-04-14") if day == 330 else rows_of(vt_symbol, "2014-06-09T13:30", "2014-06-09T20:00")
+    rows = (
+        rows_of(vt_symbol, "2022-04-13", "2022-04-14")
+        if day == 330
+        else rows_of(vt_symbol, "2014-06-09T13:30", "2014-06-09T20:00")
+    )
     assert end.volume == sum(int(row["volume"] or 0) for row in rows)
-    gaps = [later.time - earlier.time for earlier, later in zip(quotes, quotes[1:], strict=False)]
+    gaps = [later.time - earlier.time for earlier, later in pairwise(quotes)]
     assert max(gaps) <= timedelta(seconds=1)
     clock.advance(61)
     market.step()
@@ -377,7 +388,8 @@ def test_wall_bars_of_today_are_the_quotes_played() -> None:
     assert bars[0].volume == first[-1].volume
 
 
-# -- generated -----------------------------------------------------------------------------------------------------------
+# -- generated
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_every_instrument_of_the_table_is_generated_and_ticks() -> None:
@@ -395,7 +407,14 @@ def test_every_instrument_of_the_table_is_generated_and_ticks() -> None:
     names = ("AAPL.SMART", "BRK-B.SMART", "00005.SEHK", "600519.SSE", "000001.SZSE", "EUR-USD-CASH.IDEALPRO")
     assert set(names) <= set(market.instruments)
     assert abs(market.quote("00177.SEHK").last - Decimal("10.40")) < Decimal("0.5")
-    lots = {"00700.SEHK": 100, "09988.SEHK": 100, "00005.SEHK": 400, "00177.SEHK": 2000, "TSLA.SMART": 1, "600519.SSE": 100}
+    lots = {
+        "00700.SEHK": 100,
+        "09988.SEHK": 100,
+        "00005.SEHK": 400,
+        "00177.SEHK": 2000,
+        "TSLA.SMART": 1,
+        "600519.SSE": 100,
+    }
     assert {vt_symbol: market.instruments[vt_symbol].lot for vt_symbol in lots} == lots
 
 
@@ -430,14 +449,17 @@ def test_the_seed_decides() -> None:
     assert one.bars("IBM.SMART", "1d", *span) != other.bars("IBM.SMART", "1d", *span)
 
 
-# -- set_quote and tape --------------------------------------------------------------------------------------------------
+# -- set_quote and tape
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_quote_of_ones_own_stands_until_the_next_one_and_is_told() -> None:
     clock, market = wall_market(NOW, data=None)
     quotes = record(market, "00177.SEHK")
     clock.paused = True
-    quote = market.set_quote("00177.SEHK", last=Decimal("10.40"), bid=Decimal("10.39"), ask=Decimal("10.41"), ask_size=6000)
+    quote = market.set_quote(
+        "00177.SEHK", last=Decimal("10.40"), bid=Decimal("10.39"), ask=Decimal("10.41"), ask_size=6000
+    )
     assert quotes == [quote]
     assert market.quote("00177.SEHK") is quote
     assert (quote.last, quote.bids[0].price, quote.asks[0].price, quote.asks[0].volume) == (

@@ -1,4 +1,4 @@
-"""Data files as days, and minutes as quotes: what design 7 says of the market's data, checked against the real files."""
+"""Data files as days, and minutes as quotes: what design 7 says of the data, checked against the real files."""
 
 from __future__ import annotations
 

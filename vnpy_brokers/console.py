@@ -48,7 +48,9 @@ def taken_stdout() -> Iterator[io.FileIO]:
         saved = os.open(os.devnull, os.O_WRONLY)
     _replace_stdout_by_stderr()
     try:
-        yield io.FileIO(saved, "wb", closefd=False)
+        # Not io.FileIO: on a Windows console only open() makes the file that takes UTF-8.
+        with open(saved, "wb", buffering=0, closefd=False) as real:
+            yield real
     finally:
         os.dup2(saved, STDOUT)
         os.close(saved)
@@ -94,7 +96,7 @@ class LineWriter:
         while (line := self._lines.get()) is not None:
             try:
                 self._write_all(line.encode("utf-8", "backslashreplace") + b"\n")
-            except OSError:  # the reader closed its end
+            except (OSError, ValueError):  # the reader closed its end, or we did after waiting for it
                 self._on_broken()
                 return
 

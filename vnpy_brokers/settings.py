@@ -26,6 +26,9 @@ GATEWAYS: Mapping[str, str] = {
 ENVIRONMENT = "环境"
 EMBEDDED = "内置模拟"
 
+# Stands in every title of the demo, in any language, as the environment's name does.
+DEMO_MARK = "【模拟】"
+
 
 def gateway_class(name: str) -> type[BaseGateway]:
     """Import the gateway of that name. Loads vn.py."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,7 +20,8 @@ from vnpy.trader.object import LogData
 from vnpy_brokerkit.i18n import _
 
 from .console import LineWriter
-from .sheets import SHEETS, Sheet
+from .settings import DEMO_MARK
+from .sheets import SHEETS, Row, Sheet
 from .stopping import StopRequest
 
 REFRESH_S = 0.5
@@ -74,17 +75,20 @@ class LiveTable:
             file.detach().detach()  # the descriptor belongs to the caller
 
     def picture(self) -> RenderableType:
-        """Everything as it is now."""
+        """Everything as it is now. A screen that is too low loses the end, so the log lines stand first."""
         parts: list[RenderableType] = [Rule(self._title)]
-        parts += [self._table(sheet) for sheet in SHEETS]
         parts += [Text(line, overflow="ellipsis", no_wrap=True) for line in self._logs.last(LOG_LINES_SHOWN)]
+        for sheet in SHEETS:
+            rows = sheet.rows(self._main_engine)
+            if rows:
+                parts += [Rule(sheet.title, align="left", style="dim"), self._table(sheet, rows)]
         return Group(*parts)
 
-    def _table(self, sheet: Sheet) -> RenderableType:
-        table = Table(title=sheet.title, title_justify="left", expand=True)
+    def _table(self, sheet: Sheet, rows: Sequence[Row]) -> RenderableType:
+        table = Table(box=None, expand=True)
         for column in sheet.columns:
             table.add_column(column, no_wrap=True)
-        for row in sheet.rows(self._main_engine):
+        for row in rows:
             table.add_row(*(Text(cell) for cell in row.cells))
         return table
 
@@ -122,6 +126,8 @@ class PlainLines:
 
 def terminal(main_engine: MainEngine, stdout: io.FileIO, *, demo: bool) -> LiveTable | PlainLines:
     """What fits `stdout`. Make it before the gateways connect, so that it has every log line."""
-    title = _("【模拟】VN Trader 终端，Ctrl-C 退出") if demo else _("VN Trader 终端，Ctrl-C 退出")
+    title = _("VN Trader 终端，Ctrl-C 退出")
+    if demo:
+        title = f"{DEMO_MARK}{title}"
     kind = LiveTable if stdout.isatty() else PlainLines
     return kind(main_engine, RecentLogs(main_engine), title)

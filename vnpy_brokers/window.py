@@ -10,8 +10,7 @@ from PySide6 import QtCore, QtGui
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.ui import MainWindow, create_qapp
 
-from vnpy_brokerkit.i18n import _
-
+from .settings import DEMO_MARK
 from .stopping import StopRequest
 
 # Python runs its signal handlers between two bytecodes, and Qt's loop runs none: a timer wakes it up.
@@ -27,7 +26,7 @@ class TraderWindow(MainWindow):
         self._layouts: dict[str, QtCore.QByteArray] = {}
         super().__init__(main_engine, main_engine.event_engine)
         if demo:
-            self.setWindowTitle(_("【模拟】{}").format(self.window_title))
+            self.setWindowTitle(f"{DEMO_MARK}{self.window_title}")
 
     def close_unasked(self) -> None:
         """Close as vn.py does after a Yes, but do not ask."""

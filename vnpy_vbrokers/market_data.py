@@ -17,7 +17,7 @@ from vnpy.trader.constant import Exchange
 from vnpy.trader.object import TickData
 
 from vnpy_brokerkit.clock import Clock
-from vnpy_brokerkit.errors import BrokerError
+from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.price_grid import align
 from vnpy_brokerkit.symbols import SymbolError
@@ -37,6 +37,8 @@ TOPIC_QUOTE = 11
 TOPIC_BOOK = 17
 TOPICS_NIGHT = (35, 36)
 """By analogy the US night session's quote and book, unconfirmed (section 6.8): asked for, and done without."""
+TOPICS_US_DEPTH = (26, 25)
+"""TotalView, ArcaBook: more than one US level needs one of these rights (section 6.8)."""
 DEPTH = 5
 
 Key = tuple[str, Exchange]
@@ -78,7 +80,7 @@ class Board:
         self.notified[kind] = notify_ms
         return False
 
-    def merge(self, news: QuoteUpdate | BasicQotRow, volume: Decimal | None, region: Region) -> None:
+    def merge(self, news: QuoteUpdate | BasicQotRow, volume: Decimal | None) -> None:
         """Take over what the news says; what it does not say stays."""
         self.open = news.open_price or self.open
         self.high = news.high_price or self.high
@@ -89,14 +91,11 @@ class Board:
             self.last_volume = max(volume - self.volume, ZERO) if self.volume else ZERO
             self.volume = volume
         self.turnover = news.turnover or self.turnover
-        said = TIME2SEGMENT.get(news.mkt_tm_type or 0)
+        said = TIME2SEGMENT.get(news.mkt_tm_type or 0)  # 0 or nothing: the broker is silent (section 4.3)
         if news.is_suspended:
             self.segment = Segment.CLOSED
-        elif region is Region.US:
-            self.segment = said
         else:
-            # In Hong Kong and for A shares the broker's word is one for the whole day: the auctions are ours to know.
-            self.segment = None
+            self.segment = said
 
     def price(self) -> Decimal:
         """The last price, or the previous close where nothing traded yet."""
@@ -133,6 +132,8 @@ class MarketData:
         self._boards: dict[Key, Board] = {}
         self._missing: set[Key] = set()
         self._limit_told = False
+        self._us_depth = True
+        """Whether the account may see US depth; asked once."""
 
     def board(self, symbol: str, exchange: Exchange) -> Board | None:
         """Return what is known of an instrument's market."""
@@ -185,12 +186,23 @@ class MarketData:
             await self._read(SUBSCRIBE, {"topicId": topic, "security": securities})
         for board in boards:
             board.pushed = True
-        night = [b.instrument.security for b in boards if b.instrument.market.region is Region.US]
-        for topic in TOPICS_NIGHT if night else ():
+        american = [b.instrument.security for b in boards if b.instrument.market.region is Region.US]
+        if american:
+            self._us_depth = self._us_depth and await self._try_topics(american, TOPICS_US_DEPTH, every=False)
+            await self._try_topics(american, TOPICS_NIGHT, every=True)
+
+    async def _try_topics(self, securities: list[dict[str, Any]], topics: tuple[int, ...], *, every: bool) -> bool:
+        """Subscribe what the account may not have: all topics or the first that is granted. Return whether one was."""
+        granted = False
+        for topic in topics:
             try:
-                await self._read(SUBSCRIBE, {"topicId": topic, "security": night})
-            except BrokerError:  # an unconfirmed topic: without it the night session is polled
+                await self._read(SUBSCRIBE, {"topicId": topic, "security": securities})
+            except (PermissionDenied, InvalidRequest, Rejected):
+                continue  # without this right the quotes simply have less: not worth a line
+            granted = True
+            if not every:
                 break
+        return granted
 
     def _say_missing(self, key: Key, show: bool) -> None:
         if show or key not in self._missing:
@@ -218,14 +230,13 @@ class MarketData:
         if board is None or board.is_late(news.side.name, news.notify_time):
             return
         board.push_at = self._clock.monotonic()
-        levels = news.levels[:DEPTH]
         if news.side is BookSide.BID:
-            board.bids, other = levels, board.asks
-            board.asks = tuple(ask for ask in other if not levels or ask.price > levels[0].price)
+            board.bids, other = _deepen(news.levels, board.bids, bid=True), board.asks
+            board.asks = tuple(ask for ask in other if not board.bids or ask.price > board.bids[0].price)
             half = bool(other) and not board.asks
         else:
-            board.asks, other = levels, board.bids
-            board.bids = tuple(bid for bid in other if not levels or bid.price < levels[0].price)
+            board.asks, other = _deepen(news.levels, board.asks, bid=False), board.bids
+            board.bids = tuple(bid for bid in other if not board.asks or bid.price < board.asks[0].price)
             half = bool(other) and not board.bids
         # A market that moved beyond its old book: the other side's frame is on its way.
         if board.shown and board.price() and not half:
@@ -258,7 +269,7 @@ class MarketData:
 
     def _apply(self, board: Board, news: QuoteUpdate | BasicQotRow, volume: Decimal | None, stamp: datetime) -> None:
         before = _face(board)
-        board.merge(news, volume, board.instrument.market.region)
+        board.merge(news, volume)
         board.word_at = self._clock.monotonic()
         first = board.time is None
         if first or _face(board) != before:
@@ -374,6 +385,14 @@ class MarketData:
 
 def _key(board: Board) -> Key:
     return board.instrument.symbol, board.instrument.exchange
+
+
+def _deepen(levels: tuple[BookLevel, ...], before: tuple[BookLevel, ...], *, bid: bool) -> tuple[BookLevel, ...]:
+    """Return a side after a push of it: a best price alone keeps the depth that a depth topic showed behind it."""
+    if len(levels) == 1 and len(before) > 1:
+        best = levels[0].price
+        levels += tuple(level for level in before if (level.price < best if bid else level.price > best))
+    return levels[:DEPTH]
 
 
 def _face(board: Board) -> tuple[object, ...]:

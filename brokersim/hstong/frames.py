@@ -38,8 +38,9 @@ def header(serial: int, length: int, *, magic: bytes = MAGIC) -> bytes:
 
 
 def frame(serial: int, time_ms: int, payload: Payload) -> bytes:
-    """One whole frame around a business message."""
-    notify = pb.PBNotify(notifyMsgType=KINDS[type(payload)], notifyTime=time_ms)
+    """One whole frame around a business message; its notifyId is the security's code."""
+    code = payload.stockCode if isinstance(payload, pb.TradeStockDeliverNotify) else payload.security.code
+    notify = pb.PBNotify(notifyMsgType=KINDS[type(payload)], notifyId=code, notifyTime=time_ms)
     notify.payload.type_url = TYPE_URL + payload.DESCRIPTOR.name
     notify.payload.value = payload.SerializeToString(deterministic=True)
     body: bytes = notify.SerializeToString(deterministic=True)
