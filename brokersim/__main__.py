@@ -1,8 +1,8 @@
 """``python -m brokersim``: run the simulated brokers (design 7).
 
 One line of JSON on stdout tells the addresses when all of them listen; nothing else is written there. It ends on
-Ctrl-C, on SIGTERM and, with ``--until-stdin-closes``, when its parent is gone. Exit code 2: a port is taken, or an
-option makes no sense.
+Ctrl-C, on SIGTERM and, with ``--until-stdin-closes``, when its parent is gone. Exit code 2: a port is taken, a
+file cannot be read, or an option makes no sense.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import msgspec
 from brokersim.faults import BadFault, Fault
 from brokersim.faults import parse as parse_faults
 from brokersim.half import BadCall, OpeningPosition, Options
-from brokersim.net import PortTaken
 from brokersim.server import HALVES, serve
 
 POSITIONS_HELP = (
@@ -171,12 +170,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         asyncio.run(_run(_options(arguments), arguments.until_stdin_closes))
-    except (PortTaken, BadCall, BadFault) as error:
+    except (BadCall, BadFault, OSError) as error:  # a taken port and a file that cannot be read are OSErrors
         sys.stderr.write(f"brokersim: {error}\n")
         return 2
-    except OSError as error:
-        sys.stderr.write(f"brokersim: {error}\n")
-        return 1
     return 0
 
 

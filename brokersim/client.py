@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -236,7 +237,15 @@ class _Thread(threading.Thread):
 def _in_process(options: Options) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory(prefix="brokersim-") as folder:
         command = [sys.executable, "-m", "brokersim", "--until-stdin-closes", *_arguments(options, Path(folder))]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            text=True,
+            encoding="utf-8",
+        )
         assert child.stdin is not None
         assert child.stdout is not None
         try:

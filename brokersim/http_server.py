@@ -7,6 +7,7 @@ handler as an :class:`Exchange` on which it answers, keeps silent or hangs up.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,6 +20,9 @@ CHUNK = 65_536
 SPLIT_SIZES = (1, 2, 3, 5, 8, 13, 21)
 """Sizes of the pieces, in turn, into which a split write is cut."""
 SPLIT_PAUSE = 0.001
+READ_AWAY_S = 0.2
+
+logger = logging.getLogger(__name__)
 
 
 def pieces(data: bytes) -> list[bytes]:
@@ -93,8 +97,10 @@ class Exchange:
         return _encode(self._protocol, status, body)
 
 
-def _encode(protocol: h11.Connection, status: int, body: bytes) -> bytes:
+def _encode(protocol: h11.Connection, status: int, body: bytes, *, close: bool = False) -> bytes:
     headers = [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
+    if close:
+        headers.append(("Connection", "close"))
     response = h11.Response(status_code=status, headers=headers, reason=_reason(status))
     head = protocol.send(response) or b""
     return head + (protocol.send(h11.Data(data=body)) or b"") + (protocol.send(h11.EndOfMessage()) or b"")
@@ -122,7 +128,7 @@ class HttpServer:
                 request = await _read(protocol, reader, writer)
             except h11.RemoteProtocolError as error:
                 if protocol.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                    writer.write(_encode(protocol, error.error_status_hint, self._refusal(str(error))))
+                    writer.write(_encode(protocol, error.error_status_hint, self._refusal(str(error)), close=True))
                     await writer.drain()
                 return
             if request is None:
@@ -152,9 +158,23 @@ async def _read(protocol: h11.Connection, reader: asyncio.StreamReader, writer: 
         elif isinstance(event, h11.Data):
             body += event.data
             if len(body) > MAX_BODY:
+                await _read_away(reader)
                 raise h11.RemoteProtocolError("request body too large", error_status_hint=413)
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             path = head.target.decode("latin-1").partition("?")[0]
             return Request(head.method.decode("latin-1"), path, bytes(body))
         else:  # ConnectionClosed, or PAUSED after an upgrade that we do not speak
             return None
+
+
+async def _read_away(reader: asyncio.StreamReader) -> None:
+    """Take in what the client is still sending, a bounded time: closing over unread data would destroy the answer."""
+
+    async def read() -> None:
+        while await reader.read(CHUNK):
+            pass
+
+    try:
+        await asyncio.wait_for(read(), READ_AWAY_S)
+    except asyncio.TimeoutError:  # it sends on, or waits for the answer: either way it has had its time
+        logger.debug("a client sent too large a body")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from brokersim.clock import SimClock
@@ -19,6 +19,8 @@ from brokersim.market import Market
 
 TURN_S = 0.05
 """Seconds between two turns of the loop: quotes are played and faults looked at."""
+CLOSING_TURNS = 3
+"""Turns of the loop in which an aborted connection is surely closed."""
 SLICES = 1000
 """A long move of the clock is made in at most so many steps, so that clients can read what it pushes."""
 LONGEST_PLAY_S = 3 * 86_400
@@ -100,9 +102,11 @@ class Simulator:
         return {name: half.state() for name, half in self.halves.items()}
 
     async def strike(self) -> None:
-        """Let the faults strike that are due at this moment."""
+        """Let the faults strike that are due at this moment; the connections that they end are closed on return."""
         for half in self.halves.values():
             await half.turn()
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
         """Move the clock, playing in order every quote in between, and wait until it is written out."""
@@ -111,9 +115,13 @@ class Simulator:
                 self.clock.advance(seconds)
                 await self._play()
                 return
+            begin = self.clock.now()
             steps = min(SLICES, max(1, round(seconds)))
-            for _ in range(steps):
-                self.clock.advance(seconds / steps)
+            for step in range(1, steps + 1):
+                if self.clock.mode == "data":
+                    self.clock.set(begin + timedelta(seconds=seconds * step / steps))
+                else:
+                    self.clock.advance(seconds / steps)
                 await self._play()
 
     async def set_clock(self, at: datetime) -> None:

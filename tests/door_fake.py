@@ -131,7 +131,7 @@ def main() -> int:
     """``run.py`` with this gateway in the place of the real one."""
     from vnpy_brokers import door, settings
 
-    settings.GATEWAYS = {"VBROKERS": "door_fake:FakeGateway"}
+    settings.GATEWAYS = {"VBROKERS": "tests.door_fake:FakeGateway"}
     return door.main()
 
 

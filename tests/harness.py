@@ -29,6 +29,7 @@ from vnpy.trader.event import (
 )
 from vnpy.trader.object import (
     AccountData,
+    ContractData,
     LogData,
     OrderData,
     OrderRequest,
@@ -45,7 +46,7 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_vbrokers.gateway import VbrokersGateway
 
 DATA = Path(os.environ.get("BROKERS_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")))
-DEADLINE = 15.0
+DEADLINE = float(os.environ.get("TEST_DEADLINE", "15"))
 T = TypeVar("T")
 
 SHORT = Timing(
@@ -88,7 +89,7 @@ class Recorder:
         with self._news:
             return [data for name, data in self.events if name == kind]
 
-    def wait(self, found: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
+    def wait(self, found: Callable[[], T | None], what: str, deadline: float = DEADLINE) -> T:
         """Return the first true answer of ``found``, asked again at each event (and now and then without one)."""
         end = threading.Event()
         timer = threading.Timer(deadline, end.set)
@@ -122,14 +123,14 @@ class Rig:
         *,
         data: Path | None = None,
         timing: Timing = SHORT,
-        clock: Clock | None = None,
+        gateway_clock: Clock | None = None,
         start: bool = True,
         **options: Any,
     ) -> None:
         self._stack = ExitStack()
         self._options = {"data": data, **options}
         self._timing = timing
-        self._clock = clock
+        self._clock = gateway_clock
         self._start = start
         self.sim: Simulation
 
@@ -207,9 +208,21 @@ class Rig:
         assert order is not None
         self.main.cancel_order(order.create_cancel_request(), order.gateway_name)
 
+    # -- looking
+
+    def tick(self, vt_symbol: str) -> TickData:
+        tick: TickData | None = self.main.get_tick(vt_symbol)
+        assert tick is not None
+        return tick
+
+    def contract(self, vt_symbol: str) -> ContractData:
+        contract: ContractData | None = self.main.get_contract(vt_symbol)
+        assert contract is not None
+        return contract
+
     # -- waiting
 
-    def wait(self, found: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
+    def wait(self, found: Callable[[], T | None], what: str, deadline: float = DEADLINE) -> T:
         return self.seen.wait(found, what, deadline)
 
     def wait_log(self, text: str, deadline: float = DEADLINE) -> str:
@@ -225,7 +238,7 @@ class Rig:
             order: OrderData | None = self.main.get_order(vt_orderid)
             return order if order and order.status in statuses else None
 
-        return self.wait(found, f"{vt_orderid} in {[s.name for s in statuses]}", deadline)  # type: ignore[return-value]  # wait returns the true answer
+        return self.wait(found, f"{vt_orderid} in {[s.name for s in statuses]}", deadline)
 
     def statuses(self, vt_orderid: str) -> list[Status]:
         return [order.status for order in self.seen.of(EVENT_ORDER) if order.vt_orderid == vt_orderid]
@@ -265,7 +278,7 @@ class Rig:
             rows[
                 broker_id,
                 order.vt_symbol,
-                order.direction.name,
+                _side(order.direction),
                 order.type.name,
                 _number(order.price),
                 _number(order.volume),
@@ -280,7 +293,7 @@ class Rig:
         trades: list[TradeData] = self.seen.of(EVENT_TRADE)
         for trade in trades:
             broker_id = (trade.extra or {})["broker_id"]
-            rows[broker_id, trade.vt_symbol, trade.direction.name, _number(trade.price), _number(trade.volume)] += 1
+            rows[broker_id, trade.vt_symbol, _side(trade.direction), _number(trade.price), _number(trade.volume)] += 1
         return rows
 
     def _engine_positions(self) -> Counter[tuple[str, ...]]:
@@ -338,6 +351,11 @@ def _accounts(truth: Mapping[str, Any]) -> Counter[tuple[str, ...]]:
         (f"{row['account']}-{row['currency']}", _cents(row["balance"]), _cents(row["frozen"]), _cents(row["available"]))
         for row in truth["accounts"]
     )
+
+
+def _side(direction: Direction | None) -> str:
+    assert direction is not None
+    return direction.name
 
 
 def _number(value: float | str) -> str:

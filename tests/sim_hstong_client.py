@@ -24,7 +24,7 @@ HEADER = struct.Struct("<2shBBii128sBq")
 DEADLINE_S = 5.0
 AAPL = {"dataType": 20000, "code": "AAPL"}
 TENCENT = {"dataType": 10000, "code": "00700.HK"}
-PAYLOADS = {1: pb.TradeStockDeliverNotify, 20001: pb.OrderBookFullNotify, 20002: pb.BrokerNotify}
+PAYLOADS: dict[int, Any] = {1: pb.TradeStockDeliverNotify, 20001: pb.OrderBookFullNotify, 20002: pb.BrokerNotify}
 PAYLOADS |= {20003: pb.BasicQotNotify, 20004: pb.TickerNotify}
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from door_fake import ASK, BID, FakeGateway
 from vnpy.event import EVENT_TIMER, Event, EventEngine
 from vnpy.trader.constant import Direction, Exchange, Status
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.event import EVENT_LOG
 from vnpy.trader.object import OrderData, OrderRequest, TickData
 
+from tests.door_fake import ASK, BID, FakeGateway
 from vnpy_brokers.demo import MAX_ORDERS, REPRICE_AFTER, DemoScript, Plan, Stage, Trade, marketable_price
 
 PLAN = {"VBROKERS": Plan(subscribe=("IBM.SMART",), trade=(Trade("IBM.SMART", 100),))}

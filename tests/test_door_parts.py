@@ -16,7 +16,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from door_fake import FakeGateway
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -26,6 +25,7 @@ from vnpy.trader.engine import MainEngine
 from vnpy.trader.event import EVENT_TICK
 from vnpy.trader.object import LogData, OrderData, TickData
 
+from tests.door_fake import FakeGateway
 from vnpy_brokers import settings as door_settings
 from vnpy_brokers import trader
 from vnpy_brokers.console import LineWriter

@@ -17,11 +17,11 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("PySide6.QtWidgets", reason="Qt's system libraries are missing", exc_type=ImportError)
 
-from door_fake import FakeGateway
 from PySide6 import QtCore, QtGui, QtWidgets
 from vnpy.event import EventEngine
 from vnpy.trader.ui.widget import ConnectDialog
 
+from tests.door_fake import FakeGateway
 from vnpy_brokers.trader import APPS, TraderEngine
 from vnpy_brokers.window import TraderWindow
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tests.sim_hstong_client import AAPL, Desk, desk
 
 REAL_ORDERS = "/trade/TradeQueryRealEntrustList"
@@ -52,9 +53,9 @@ def test_partial_fill_then_cancel(broker: Desk) -> None:
     row = broker.row(order_id)
     assert (row["status"], row["statusDesc"], row["businessAmount"]) == ("5", "部撤", str(levels))
     assert "canBeCanceled" not in row  # a zero that the Gateway leaves out
-    assert broker.err(
-        "/trade/TradeCancelEntrust", exchangeType="P", stockCode="AAPL", entrustId=order_id
-    ).startswith("1008")
+    assert broker.err("/trade/TradeCancelEntrust", exchangeType="P", stockCode="AAPL", entrustId=order_id).startswith(
+        "1008"
+    )
 
 
 def test_full_fill_moves_position_cash_and_journal(broker: Desk) -> None:
@@ -97,7 +98,9 @@ def test_funds_are_held_for_a_working_order(broker: Desk) -> None:
 def test_change_keeps_the_id(broker: Desk) -> None:
     order_id = broker.entrust()
     changed = {"exchangeType": "P", "stockCode": "AAPL", "entrustId": order_id}
-    assert broker.ok("/trade/TradeChangeEntrust", entrustAmount="20", entrustPrice="151.00", **changed) == {"data": order_id}
+    assert broker.ok("/trade/TradeChangeEntrust", entrustAmount="20", entrustPrice="151.00", **changed) == {
+        "data": order_id
+    }
     pushes = broker.push.orders(3)
     assert [told(push) for push in pushes] == [("2", "0", "0", "10"), ("A", "0", "0", "20"), ("2", "0", "0", "20")]
     assert (pushes[2].originalAmount, pushes[2].originalPrice) == ("10", "150")
@@ -154,13 +157,19 @@ def test_data_clock_keeps_hk_types_to_their_sessions() -> None:
         clients.sim.set_clock(f"{day}T01:15:00+00:00")
         clients.login()
         limit = HK | {"entrustAmount": "100", "entrustPrice": "10"}
-        assert clients.row(clients.entrust(**limit, entrustType="3"), exchangeType="K")["remark"] == "竞价时段只接受竞价委托"
+        assert (
+            clients.row(clients.entrust(**limit, entrustType="3"), exchangeType="K")["remark"]
+            == "竞价时段只接受竞价委托"
+        )
         assert clients.row(clients.entrust(**limit, entrustType="0"), exchangeType="K")["status"] == "2"
         at_auction = clients.entrust(**HK | {"entrustAmount": "100", "entrustPrice": "0", "entrustType": "1"})
         assert clients.row(at_auction, exchangeType="K")["status"] == "2"
         clients.sim.advance(30 * 60)
         assert clients.row(at_auction, exchangeType="K")["status"] == "8"
-        assert clients.row(clients.entrust(**limit, entrustType="0"), exchangeType="K")["remark"] == "竞价委托只能在竞价时段提交"
+        assert (
+            clients.row(clients.entrust(**limit, entrustType="0"), exchangeType="K")["remark"]
+            == "竞价委托只能在竞价时段提交"
+        )
         assert clients.row(clients.entrust(**limit, entrustType="3"), exchangeType="K")["status"] == "2"
 
 
@@ -306,7 +315,12 @@ def test_take_profit_can_be_changed_and_taken_back(broker: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"condValue": None}, "2001"), ({"validDays": 101}, "1016"), ({"sessionType": "1"}, "1016"), ({"condValue": "0"}, "1016")],
+    [
+        ({"condValue": None}, "2001"),
+        ({"validDays": 101}, "1016"),
+        ({"sessionType": "1"}, "1016"),
+        ({"condValue": "0"}, "1016"),
+    ],
 )
 def test_conditional_orders_are_checked(broker: Desk, changes: dict[str, Any], code: str) -> None:
     params = {"exchangeType": "P", "stockCode": "AAPL", "entrustAmount": "1", "entrustBs": "1", "entrustType": "31"}

@@ -15,8 +15,8 @@ def test_it_ends_equal_to_the_broker(data_rig: Rig) -> None:
     rig = data_rig.connect()
     rig.subscribe("IBM.SMART", "AAPL.SMART", "00700.SEHK", "09988.SEHK")
     ibm, tencent = rig.wait_tick("IBM.SMART"), rig.wait_tick("00700.SEHK")
-    rig.wait(lambda: rig.main.get_tick("IBM.SMART").ask_price_1, "depth of IBM")
-    ibm = rig.main.get_tick("IBM.SMART")
+    rig.wait(lambda: rig.tick("IBM.SMART").ask_price_1, "depth of IBM")
+    ibm = rig.tick("IBM.SMART")
     bought = rig.send("IBM.SMART", Direction.LONG, 100, round(ibm.ask_price_1 + 0.5, 2), reference="a")
     market = rig.send("AAPL.SMART", Direction.LONG, 10, type=OrderType.MARKET)
     resting = rig.send("00700.SEHK", Direction.LONG, 100, tencent.last_price - 10)
@@ -42,7 +42,7 @@ def test_a_partial_fill_and_the_cancel_of_its_rest(rig: Rig) -> None:
     rig.subscribe("IBM.SMART")
     rig.wait_tick("IBM.SMART")
     rig.sim.quote("IBM.SMART", last=100, bid="99.99", ask="100.01", bid_size=30, ask_size=30)
-    rig.wait(lambda: rig.main.get_tick("IBM.SMART").ask_price_1 == 100.01, "the quote")
+    rig.wait(lambda: rig.tick("IBM.SMART").ask_price_1 == 100.01, "the quote")
     order = rig.send("IBM.SMART", Direction.LONG, 100, 100.01)
     rig.wait_status(order, Status.PARTTRADED)
     rig.wait_equal()
@@ -58,7 +58,7 @@ def test_contracts_come_before_ticks_and_carry_lot_tick_and_kind(data_rig: Rig) 
     rig.subscribe("700.SEHK", "SPY.ARCA")
     rig.wait_tick("00700.SEHK")
     rig.wait_tick("SPY.SMART")
-    tencent, spy = rig.main.get_contract("00700.SEHK"), rig.main.get_contract("SPY.SMART")
+    tencent, spy = rig.contract("00700.SEHK"), rig.contract("SPY.SMART")
     assert (tencent.min_volume, tencent.pricetick, tencent.net_position, tencent.product) == (
         100,
         0.2,
@@ -175,6 +175,8 @@ def test_times_on_the_engine_are_in_one_zone(data_rig: Rig) -> None:
     tick = rig.wait_tick("IBM.SMART")
     order = rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 1, type=OrderType.MARKET), Status.ALLTRADED)
     trade = rig.wait(lambda: next(iter(rig.main.get_all_trades()), None), "the trade")
+    assert order.datetime
+    assert trade.datetime
     zones = {str(moment.tzinfo) for moment in (tick.datetime, order.datetime, trade.datetime)}
     assert zones == {"Asia/Shanghai"}
     assert abs((trade.datetime - rig.sim.clock().astimezone(timezone.utc)).total_seconds()) < 30

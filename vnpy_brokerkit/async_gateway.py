@@ -16,6 +16,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from copy import copy
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -99,6 +100,8 @@ class AsyncGateway(BaseGateway):
         self.embedded = False
         """Whether the session trades on the embedded simulator."""
         self.session: Session | None = None
+        self._outbox: list[Callable[[], None]] = []
+        """News of orders whose send_order may not have returned to its caller yet."""
         self.subscriptions: dict[tuple[str, Exchange], None] = {}
         """What was subscribed, in order; it outlives a session."""
         self.secrets: list[str] = []
@@ -134,7 +137,8 @@ class AsyncGateway(BaseGateway):
         """
         orderid = self.ids.next()
         order = req.create_order_data(orderid, self.gateway_name)
-        order.datetime = self.clock.now().astimezone(self.zone)
+        now = self.clock.now()
+        order.datetime = now.astimezone(self.zone)
         order.status = Status.SUBMITTING
         # The engine's own copy of the request: callers keep and change theirs.
         request = OrderRequest(
@@ -150,7 +154,7 @@ class AsyncGateway(BaseGateway):
         order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
         order.__post_init__()
         self.on_order(order)
-        self._post(self._take_order, orderid, request, self.clock.monotonic())
+        self._post(self._take_order, orderid, request, now, self.clock.monotonic())
         return order.vt_orderid
 
     def cancel_order(self, req: CancelRequest) -> None:
@@ -200,13 +204,32 @@ class AsyncGateway(BaseGateway):
         """Tell the engine an order as it now is."""
         data = self.tracker.order_data(order)
         data.datetime = order.time.astimezone(self.zone)
-        self.on_order(data)
+        self._after_return(order, lambda: self.on_order(data))
 
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None:
         """Tell the engine a fill that was counted."""
         data = self.tracker.trade_data(order, fill)
         data.datetime = fill.time.astimezone(self.zone)
-        self.on_trade(data)
+        self._after_return(order, lambda: self.on_trade(data))
+
+    def _after_return(self, order: TrackedOrder, push: Callable[[], None]) -> None:
+        """Push news of an order, but not before its caller surely has the id (reference "vnpy-engine", trap 4).
+
+        vn.py's CTA engine notes an order's id after send_order returned, in the caller's thread; a refusal or a fill
+        that overtakes it there is lost to the strategy. What is held keeps its order, and holds back what follows.
+        """
+        wait = order.born + self.timing.return_grace - self.clock.monotonic() if not order.external else 0.0
+        if wait <= 0 and not self._outbox:
+            push()
+            return
+        self._outbox.append(push)
+        if len(self._outbox) == 1:
+            asyncio.get_running_loop().call_later(max(wait, 0.0), self._empty_outbox)
+
+    def _empty_outbox(self) -> None:
+        waiting, self._outbox = self._outbox, []
+        for push in waiting:
+            push()
 
     def push_contract(self, contract: ContractData) -> None:
         """Tell the engine a contract, if this gateway owns its vt_symbol (design, section 5)."""
@@ -282,10 +305,10 @@ class AsyncGateway(BaseGateway):
         else:
             self.log(_("尚未连接，{}将在连接{}后自动订阅").format(req.vt_symbol, self.gateway_name))
 
-    def _take_order(self, orderid: str, request: OrderRequest, born: float) -> None:
+    def _take_order(self, orderid: str, request: OrderRequest, time: datetime, born: float) -> None:
         symbol, exchange = self.canonical(request.symbol, request.exchange)
         request.symbol, request.exchange = symbol, exchange
-        order = self.tracker.take(orderid, request, self.clock.now(), born)
+        order = self.tracker.take(orderid, request, time, born)
         if self._closing or not self.event_engine_runs():
             self.refuse(order, _("程序正在关闭，未发送"))
         elif self.session is None:

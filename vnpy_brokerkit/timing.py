@@ -24,6 +24,8 @@ class Timing:
     backoff_most: float = 1800
     push_wait: float = 1
     """How long a connecting gateway waits for the push channel before it goes on without."""
+    return_grace: float = 0.02
+    """Nothing is pushed about an order before its send_order has surely returned to its caller."""
     order_max_age: float = 5
     """An order that could not leave within this is refused: a price that old is not the trader's any more."""
     settle_after: float = 12

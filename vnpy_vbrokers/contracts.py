@@ -6,6 +6,7 @@ quote. Which ``dataType`` it is must be guessed from a short list (section 4.2) 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
@@ -19,7 +20,7 @@ from vnpy.trader.object import ContractData
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
-from vnpy_brokerkit.errors import PermissionDenied
+from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.price_grid import plausible_tick, tick_size
 from vnpy_brokerkit.symbols import SymbolError, canonical
@@ -28,6 +29,9 @@ from vnpy_brokerkit.trading_hours import Region, Segment, segment
 from .wire.schema import BasicQotRow, parse_basic_qot
 
 BASIC_QUOTE = "/hq/BasicQot"
+SUBSCRIBE = "/hq/Subscribe"
+UNSUBSCRIBE = "/hq/Unsubscribe"
+TOPIC_QUOTE = 11
 QUOTES_PER_REQUEST = 200
 
 
@@ -210,22 +214,43 @@ class Contracts:
         Who is not among :meth:`get` afterwards does not exist for the broker. Raises :class:`BrokerError` where the
         broker could not be asked.
         """
-        missing = []
-        for symbol, exchange in dict.fromkeys(wanted):
-            if (symbol, exchange) not in self._known and exchange in EXCHANGE2MARKET:
-                missing.append(_Wanted(symbol, exchange, self._types_to_try(symbol, exchange)))
+        keys = [key for key in dict.fromkeys(wanted) if key not in self._known and key[1] in EXCHANGE2MARKET]
+        rows = await self._learn(keys, subscribe=False)
+        unseen = [key for key in keys if key not in self._known]
+        if unseen:
+            # Whether a quote may be pulled without a subscription is not settled (section 6): try with one.
+            rows.update(await self._learn(unseen, subscribe=True))
+        if rows:
+            self.save()
+        return rows
+
+    async def _learn(self, keys: list[tuple[str, Exchange]], *, subscribe: bool) -> Rows:
+        """Ask for instruments under one data type after the other."""
         rows: Rows = {}
+        missing = [_Wanted(*key, self._types_to_try(*key)) for key in keys]
         while missing:
-            found, denied = await self._ask_batch([(w.symbol, w.exchange, w.types.pop(0)) for w in missing])
+            asked = [(w.symbol, w.exchange, w.types.pop(0)) for w in missing]
+            if subscribe:
+                await self._subscription(SUBSCRIBE, asked)
+            found, denied = await self._ask_batch(asked)
             for key, (row, data_type) in found.items():
                 rows[key] = row
                 self._settle(self._instrument(*key, data_type, row))
             for symbol, exchange in denied:
                 self._settle(self._unquoted(symbol, exchange))
+            if subscribe:
+                await self._subscription(UNSUBSCRIBE, [item for item in asked if item[:2] not in self._known])
             missing = [w for w in missing if (w.symbol, w.exchange) not in self._known and w.types]
-        if rows:
-            self.save()
         return rows
+
+    async def _subscription(self, route: str, asked: list[tuple[str, Exchange, int]]) -> None:
+        securities = [
+            {"dataType": data_type, "code": to_code(symbol, exchange)} for symbol, exchange, data_type in asked
+        ]
+        if not securities:
+            return
+        with contextlib.suppress(InvalidRequest, PermissionDenied, Rejected):  # a code that is none: no row will come
+            await self._read(route, {"topicId": TOPIC_QUOTE, "security": securities})
 
     async def quotes(self, wanted: Iterable[tuple[str, Exchange]]) -> Rows:
         """Ask for the quotes of known instruments, in batches of 200; rows that do not come are left out."""

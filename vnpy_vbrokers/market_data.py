@@ -24,16 +24,14 @@ from vnpy_brokerkit.symbols import SymbolError
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
 
-from .contracts import TIME2SEGMENT, Contracts, Instrument, Rows, from_code
+from .contracts import SUBSCRIBE, TIME2SEGMENT, TOPIC_QUOTE, Contracts, Instrument, Rows, from_code
 from .wire.push import BookSide, BookUpdate, QuoteUpdate
 from .wire.schema import BasicQotRow, BookLevel, parse_order_book
 from .wire.values import parse_timestamp_text
 
-SUBSCRIBE = "/hq/Subscribe"
 ORDER_BOOK = "/hq/OrderBook"
 MOST_SUBSCRIBED = 200
 """Securities that the Gateway subscribes at once (reference section 14); more are polled."""
-TOPIC_QUOTE = 11
 TOPIC_BOOK = 17
 TOPICS_NIGHT = (35, 36)
 """By analogy the US night session's quote and book, unconfirmed (section 6.8): asked for, and done without."""

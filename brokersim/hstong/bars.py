@@ -18,10 +18,11 @@ from brokersim.model import Bar, Instrument
 MAX_BARS = 1500
 ADJUSTMENTS: dict[str, Literal["none", "forward", "backward"]] = {"0": "none", "1": "forward", "2": "backward"}
 BACK, FORWARD = "0", "1"
-MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-LONGEST_HOLIDAY = 12
-"""Calendar days without trading that end a walk over days (Chinese New Year is the longest)."""
+CALENDAR_DAYS = 1.6
+"""Calendar days to a trading day, amply."""
+MARGIN_DAYS = 400
+"""Calendar days looked at besides, so that the longest bar has one before it."""
 FIRST_DAY, LAST_DAY = date(1990, 1, 1), date(2100, 1, 1)
 
 
@@ -77,16 +78,18 @@ class Bars:
         security = params.security()
         cycle = params.choice("cycType", MINUTE_CYCLES.keys() | DAY_CYCLES.keys())
         asked = _Asked(
-            anchor=params.day("startDate"),
+            anchor=min(max(params.day("startDate"), FIRST_DAY), LAST_DAY),
             back=params.choice("direction", {BACK, FORWARD}) == BACK,
             adjust=ADJUSTMENTS[params.choice("exRightFlag", ADJUSTMENTS)],
             limit=params.integer("limit", 1, 100_000),
         )
+        if asked.back:
+            asked = replace(asked, anchor=min(asked.anchor, self._backend.clock.now().date() + DAY))
         minute = MINUTE_CYCLES.get(cycle)
         self._check_limit(asked.limit, MAX_BARS if minute is None else minute.max_days)
         instrument = self._quotes.find(security)
         rows: list[dict[str, object]] = []
-        if instrument is not None and FIRST_DAY <= asked.anchor <= LAST_DAY:
+        if instrument is not None:
             rows = (
                 self._day_rows(instrument, cycle, asked)
                 if minute is None
@@ -125,26 +128,20 @@ class Bars:
 
     def _minute_rows(self, instrument: Instrument, cycle: MinuteCycle, asked: _Asked) -> list[dict[str, object]]:
         bars: list[Bar] = []
-        days = walked = empty = 0
-        step = -DAY if asked.back else DAY
-        today = self._local(self._backend.clock.now(), instrument).date()
-        day = min(asked.anchor, today) if asked.back else asked.anchor
-        while (
-            days < min(asked.limit, cycle.max_days)
-            and empty <= LONGEST_HOLIDAY
-            and len(bars) < MAX_BARS
-            and day <= today
-        ):
+        for day in self._days(instrument, asked, min(asked.limit, cycle.max_days)):
             found = merge(self._bars_of_day(instrument, day, asked.adjust), cycle.minutes)
             bars = [*found, *bars] if asked.back else [*bars, *found]
-            empty = 0 if found else empty + 1
-            days += bool(found)
-            day, walked = day + step, walked + 1
-        if len(bars) > MAX_BARS:
-            self._check_limit(len(bars), MAX_BARS)
-            bars = bars[-MAX_BARS:] if asked.back else bars[:MAX_BARS]
+            if len(bars) > MAX_BARS:
+                self._check_limit(len(bars), MAX_BARS)
+                bars = bars[-MAX_BARS:] if asked.back else bars[:MAX_BARS]
+                break
         shift = timedelta(minutes=cycle.minutes) if self._backend.switches.kl_minute_stamp == "end" else timedelta(0)
         return self._rows(instrument, [replace(bar, time=bar.time + shift) for bar in bars], None)
+
+    def _days(self, instrument: Instrument, asked: _Asked, count: int) -> list[date]:
+        """The first ``count`` trading days from the anchor on, in the direction asked."""
+        days = [self._local(bar.time, instrument).date() for bar in self._daily(instrument, asked, count)]
+        return days[::-1][:count] if asked.back else [day for day in days if day >= asked.anchor][:count]
 
     def _bars_of_day(
         self, instrument: Instrument, day: date, adjust: Literal["none", "forward", "backward"]
@@ -156,24 +153,26 @@ class Bars:
 
     def _day_rows(self, instrument: Instrument, cycle: str, asked: _Asked) -> list[dict[str, object]]:
         count = min(asked.limit, MAX_BARS)
-        span = timedelta(days=int(count * DAYS_A_BAR[cycle] * 1.6) + 40)
-        first, last = (asked.anchor - span, asked.anchor) if asked.back else (asked.anchor, asked.anchor + span)
-        begin = self._midnight(max(first - 40 * DAY, FIRST_DAY), instrument)
-        end = min(self._midnight(min(last, LAST_DAY), instrument) + DAY, self._backend.clock.now() + DAY)
-        days = self._backend.market.bars(instrument.vt_symbol, "1d", begin, end, adjust=asked.adjust)
         key = DAY_CYCLES[cycle]
-        bars = [
-            _merged(list(group))
-            for _, group in groupby(days, lambda bar: key(self._local(bar.time, instrument).date()))
-        ]
+        days = self._daily(instrument, asked, count * DAYS_A_BAR[cycle])
+        grouped = groupby(days, lambda bar: key(self._local(bar.time, instrument).date()))
+        bars = [(slot, _merged(list(group))) for slot, group in grouped]
         if asked.back:
-            chosen = bars[-count:]
-            before = bars[-count - 1].close if len(bars) > count else None
+            first = max(0, len(bars) - count)
         else:
-            at = next((n for n, bar in enumerate(bars) if self._local(bar.time, instrument).date() >= first), len(bars))
-            chosen = bars[at : at + count]
-            before = bars[at - 1].close if at else None
-        return self._rows(instrument, chosen, before, daily=True)
+            first = next((at for at, (slot, _) in enumerate(bars) if slot >= key(asked.anchor)), len(bars))
+        before = bars[first - 1][1].close if 0 < first <= len(bars) else None
+        return self._rows(instrument, [bar for _, bar in bars[first : first + count]], before, daily=True)
+
+    def _daily(self, instrument: Instrument, asked: _Asked, days: int) -> list[Bar]:
+        """The daily bars that an answer of ``days`` trading days needs, and some before them for the previous close."""
+        if asked.back:
+            begin, last = asked.anchor - timedelta(days=int(days * CALENDAR_DAYS) + MARGIN_DAYS), asked.anchor
+        else:
+            begin, last = asked.anchor - timedelta(days=MARGIN_DAYS), LAST_DAY
+        start = self._midnight(max(begin, FIRST_DAY), instrument)
+        end = min(self._midnight(last, instrument), self._backend.clock.now()) + DAY
+        return self._backend.market.bars(instrument.vt_symbol, "1d", start, end, adjust=asked.adjust)
 
     # -- rows --------------------------------------------------------------------------------------------------
 

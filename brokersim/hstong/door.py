@@ -24,6 +24,8 @@ RESTART_S = 1.0
 """How long a restart takes, unless the fault says."""
 PUSH_LEAD_S = 0.02
 """The start that a push gets before the HTTP answer that it overtakes."""
+ACCEPT_TURNS = 8
+"""Turns of the loop before a request is acted on: a push client that connected before it is then surely accepted."""
 MAX_PATHS = 1000
 """How many different unknown paths are counted one by one."""
 PUSH_FAULTS = frozenset({"push", "join"})
@@ -147,6 +149,8 @@ class Door:
         route = self._dispatcher.canonical(exchange.request.path)
         if route in self.received or len(self.received) < MAX_PATHS:
             self.received[route] += 1
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         if self._silent_until is not None:
             await self._hang(exchange, self._silent_until - asyncio.get_running_loop().time())
             return

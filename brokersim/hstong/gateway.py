@@ -40,7 +40,8 @@ PHONE_TYPES: dict[tuple[str, str], str] = {
 """The entrustType of an order from the phone, by market and type."""
 COND_EXTENDED = frozenset({"6", "7", "8", "9"})
 """Conditional sessionTypes whose order may trade outside the regular session (9.2)."""
-IDS_A_SECOND = 1000
+IDS_A_SECOND = 100_000
+"""Ids begin with the time at which the simulator starts, so that they are not those of an earlier run."""
 
 
 class VbrokersHalf:
@@ -52,7 +53,7 @@ class VbrokersHalf:
         options = world.options
         self.switches = Switches()
         self.change_switches(options.switches)
-        ids = _ids(int(world.clock.now().timestamp()) * IDS_A_SECOND)
+        ids = _ids(int(world.clock.now().timestamp() * IDS_A_SECOND))
         next_id = ids.__next__
         ledger = Ledger({ACCOUNT: OPENING_CASH}, world.market)
         self.desk = Desk(world.market, ledger, world.clock, allow_short=False, fees=FeeSchedule(), next_id=next_id)

@@ -19,8 +19,8 @@ from vnpy_vbrokers.wire.proto import push_pb2 as pb
 
 MAX_QUEUED = 8 * 1024 * 1024
 """Bytes that may wait for one client; one that lets more pile up is dropped."""
-SETTLE_S = 5.0
-"""How long :meth:`PushServer.settle` waits for clients to read what was pushed."""
+SETTLE_S = 2.0
+"""How long :meth:`PushServer.settle` waits for a client to read what was pushed; then it is not waited for any more."""
 LATE_MS = 500
 """How late a late push is, unless the fault says."""
 COMPANION_S = 0.3
@@ -35,12 +35,14 @@ class _Client:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self._queue: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self._queue: asyncio.Queue[list[bytes] | None] = asyncio.Queue()
         self._waiting = 0
         self.muted = False
         self.idle = asyncio.Event()
         """Set while nothing waits."""
         self.idle.set()
+        self.left_behind = False
+        """Has it been waited for in vain since it was last idle."""
 
     def send(self, parts: list[bytes]) -> None:
         """Queue one write per part."""
@@ -54,10 +56,14 @@ class _Client:
             return
         self._queue.put_nowait(parts)
 
+    def finish(self) -> None:
+        """Close once everything that waits is written; nothing more is taken."""
+        self.muted = True
+        self._queue.put_nowait(None)
+
     async def write(self) -> None:
-        """Write what is queued, for ever."""
-        while True:
-            parts = await self._queue.get()
+        """Write what is queued, until :meth:`finish`."""
+        while (parts := await self._queue.get()) is not None:
             for part in parts:
                 self._writer.write(part)
                 await self._writer.drain()
@@ -66,6 +72,7 @@ class _Client:
                     await asyncio.sleep(SPLIT_PAUSE)
             if self._queue.empty():
                 self.idle.set()
+                self.left_behind = False
 
     def close(self) -> None:
         self.muted = True
@@ -141,11 +148,13 @@ class PushServer:
 
     async def settle(self) -> None:
         """Wait until the clients have been written everything; one that does not read is left behind after a while."""
-        waits = [asyncio.ensure_future(client.idle.wait()) for client in self._clients if not client.idle.is_set()]
+        busy = [client for client in self._clients if not client.idle.is_set() and not client.left_behind]
+        waits = {asyncio.ensure_future(client.idle.wait()): client for client in busy}
         if waits:
             _, late = await asyncio.wait(waits, timeout=SETTLE_S)
             for wait in late:
                 wait.cancel()
+                waits[wait].left_behind = True
 
     async def stop(self) -> None:
         self.forget()
@@ -192,7 +201,7 @@ class PushServer:
             elif key == "lose":
                 parts = None
             elif key == "drop" and fault.when.phase == "after":
-                after.append(self._hang_up)
+                after.append(self._finish)
             elif key == "drop":
                 parts = None
                 self.drop()
@@ -228,8 +237,9 @@ class PushServer:
         if self._unjoined or self._overtaken:
             self._send([b""])
 
-    def _hang_up(self) -> None:
-        self._later(COMPANION_S, self.drop)
+    def _finish(self) -> None:
+        for client in self._clients:
+            client.finish()
 
     def _later(self, seconds: float, act: Callable[[], object]) -> None:
         def run() -> None:

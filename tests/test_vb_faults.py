@@ -1,0 +1,342 @@
+"""Faults on both channels: whatever happens, the engine ends equal to the broker, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import socket
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from vnpy.trader.constant import Direction, OrderType, Status
+from vnpy.trader.event import EVENT_TICK
+
+from tests.harness import Rig
+
+PLACE = "/trade/TradeEntrust"
+
+
+def fault(do: str, **more: Any) -> dict[str, Any]:
+    return {"broker": "vbrokers", "do": do, **more}
+
+
+def ready(rig: Rig) -> Rig:
+    """Connected, one symbol subscribed, quotes paused at a plain price."""
+    rig.connect()
+    rig.sim.pause()
+    rig.subscribe("IBM.SMART")
+    rig.wait_tick("IBM.SMART")
+    rig.sim.quote("IBM.SMART", last=100, bid="99.99", ask="100.01", bid_size=1000, ask_size=1000)
+    rig.wait(lambda: rig.tick("IBM.SMART").ask_price_1 == 100.01, "the quote")
+    return rig
+
+
+def trade_a_little(rig: Rig) -> list[str]:
+    """A filled buy, a resting one, a filled sell: what each fault must leave whole."""
+    return [
+        rig.send("IBM.SMART", Direction.LONG, 30, 100.01),
+        rig.send("IBM.SMART", Direction.LONG, 7, 95),
+        rig.send("IBM.SMART", Direction.LONG, 5, 100.02),
+    ]
+
+
+PUSH_FAULTS = [
+    fault("push", mode=mode, when={"message": "push"}, times=6)
+    for mode in ("duplicate", "reorder", "late", "lose", "before_reply")
+]
+
+
+@pytest.mark.parametrize("push_fault", PUSH_FAULTS, ids=lambda f: str(f["mode"]))
+def test_pushes_that_misbehave(rig: Rig, push_fault: dict[str, Any]) -> None:
+    ready(rig)
+    rig.sim.faults([push_fault])
+    orders = trade_a_little(rig)
+    rig.wait_status(orders[0], Status.ALLTRADED)
+    rig.wait_status(orders[1], Status.NOTTRADED)
+    rig.wait_status(orders[2], Status.ALLTRADED)
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"][PLACE] == 3
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{"record_no": "different"}, {"push_before_reply": True}, {"record_no": "different", "push_before_reply": True}],
+)
+def test_what_the_reference_is_not_sure_of(rig: Rig, switches: dict[str, Any]) -> None:
+    rig.sim.switches(**switches)
+    ready(rig)
+    orders = trade_a_little(rig)
+    for order in (orders[0], orders[2]):
+        rig.wait_status(order, Status.ALLTRADED)
+    rig.cancel(orders[1])
+    rig.wait_status(orders[1], Status.CANCELLED)
+    rig.wait_equal()
+
+
+SWITCHES: list[dict[str, Any]] = [
+    {"login_reply": "data"},
+    {"hq_needs_login": True},
+    {"holds_without_market": "all"},
+    {"list_without_paging": "default"},
+    {"trade_time": "yyyy-MM-dd HH:mm:ss"},
+    {"trade_time_zone": "Asia/Hong_Kong"},
+    {"order_date": "yyyy/MM/dd"},
+    {"order_date": "yyyyMMdd"},
+    {"us_quote_without_segment": "live"},
+    {"err_style": "code"},
+    {"err_style": "text"},
+    {"omit_zeros": False},
+    {"us_suffix": True},
+    {"pull_needs_subscription": True},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_every_switch_of_the_reference(rig: Rig, switches: dict[str, Any]) -> None:
+    rig.sim.switches(**switches)
+    ready(rig)
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 100.01)
+    rig.wait_status(order, Status.ALLTRADED)
+    rig.wait_equal()
+
+
+# ---------------------------------------------------------------------- unknown outcomes
+
+LOST_AFTER = [
+    fault("lose_reply", when={"message": PLACE}),
+    fault("drop", when={"message": PLACE, "phase": "after"}),
+    fault("garbage", when={"message": PLACE, "phase": "after"}),
+    fault("http_status", code=500, when={"message": PLACE, "phase": "after"}),
+]
+
+
+@pytest.mark.parametrize("lost", LOST_AFTER, ids=lambda f: str(f["do"]))
+def test_an_accepted_order_whose_reply_is_lost_is_found_with_its_fills(rig: Rig, lost: dict[str, Any]) -> None:
+    ready(rig)
+    rig.sim.faults([lost])
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 100.01)
+    rig.wait_log("结果未知")
+    found = rig.wait_status(order, Status.ALLTRADED)
+    assert set(rig.statuses(order)) <= {Status.SUBMITTING, Status.NOTTRADED, Status.PARTTRADED, Status.ALLTRADED}
+    assert not (found.extra or {})["external"]
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"][PLACE] == 1
+
+
+NEVER_ARRIVED = [
+    fault("drop", when={"message": PLACE, "phase": "before"}),
+    fault("error", code="1011", text="系统繁忙", when={"message": PLACE, "phase": "before"}),
+    fault("error", code="1018", text="重连中", when={"message": PLACE, "phase": "before"}),
+]
+
+
+@pytest.mark.parametrize("never", NEVER_ARRIVED, ids=lambda f: str(f["do"]) + str(f.get("code", "")))
+def test_an_order_that_never_arrived_is_settled_as_rejected_and_not_earlier(rig: Rig, never: dict[str, Any]) -> None:
+    ready(rig)
+    rig.sim.faults([never])
+    sent = rig.gateway.clock.monotonic()
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 100.01)
+    rig.wait_status(order, Status.REJECTED)
+    assert rig.gateway.clock.monotonic() - sent >= rig.gateway.timing.settle_after
+    assert rig.sim.wire()["vbrokers"][PLACE] == 1
+    assert rig.sim.state()["vbrokers"]["orders"] == []
+
+
+def test_of_two_identical_unknowns_and_one_row_the_oldest_matches(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults(
+        [
+            fault("lose_reply", when={"message": PLACE}),
+            fault("drop", when={"message": PLACE, "nth": 2, "phase": "before"}),
+        ]
+    )
+    first = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait(lambda: rig.sim.wire()["vbrokers"].get(PLACE) == 1, "the first request")
+    second = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(second, Status.REJECTED)
+    rig.wait_status(first, Status.NOTTRADED)
+    rig.wait_equal()
+
+
+def test_more_rows_than_unknowns_stay_unknown_and_are_reported(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("lose_reply", when={"message": PLACE})])
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait(lambda: rig.sim.wire()["vbrokers"].get(PLACE) == 1, "the request")
+    rig.sim.order("IBM.SMART", "LONG", 30, 95)
+    rig.wait_log("无法核实")
+    rig.wait(lambda: len(rig.main.get_all_active_orders()) == 3, "both rows and the unknown")
+    assert rig.statuses(order) == [Status.SUBMITTING] * len(rig.statuses(order))
+
+
+def test_a_clear_refusal_is_rejected_with_the_broker_s_reason(rig: Rig) -> None:
+    ready(rig)
+    refused = rig.wait_status(
+        rig.send("IBM.SMART", Direction.LONG, 9990, 100.01), Status.REJECTED, Status.ALLTRADED, Status.PARTTRADED
+    )
+    assert refused.status is not Status.REJECTED
+    short = rig.wait_status(rig.send("AAPL.SMART", Direction.SHORT, 1, type=OrderType.MARKET), Status.REJECTED)
+    assert (short.extra or {})["reason"]
+    assert len(rig.statuses(short.vt_orderid)) == 2
+
+
+# ---------------------------------------------------------------------- channels
+
+
+def test_a_gateway_that_restarts_with_orders_working_and_a_fill_in_between(rig: Rig) -> None:
+    ready(rig)
+    resting = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(resting, Status.NOTTRADED)
+    rig.sim.faults([fault("restart", for_s=1)])
+    rig.sim.quote("IBM.SMART", last="94.9", bid="94.89", ask="94.91", bid_size=1000, ask_size=1000)
+    rig.wait_log("已恢复")
+    rig.wait_status(resting, Status.ALLTRADED)
+    rig.wait_equal()
+    rig.sim.quote("IBM.SMART", last="96", bid="95.99", ask="96.01", bid_size=1000, ask_size=1000)
+    rig.wait(lambda: rig.tick("IBM.SMART").last_price == 96, "quotes again")
+
+
+def test_without_push_quotes_and_orders_go_on_by_polling(rig: Rig) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        rig.connect(推送端口=taken.getsockname()[1])
+        assert str(taken.getsockname()[1]) in rig.wait_log("改用轮询")
+        rig.sim.pause()
+        rig.subscribe("IBM.SMART")
+        rig.wait_tick("IBM.SMART")
+        rig.sim.quote("IBM.SMART", last="101", bid="100.99", ask="101.01", bid_size=1000, ask_size=1000)
+        rig.wait(lambda: rig.tick("IBM.SMART").last_price == 101, "the polled quote")
+        orders = trade_a_little(rig)
+        rig.wait_status(orders[1], Status.NOTTRADED)
+        rig.wait_equal()
+
+
+def test_a_push_channel_that_was_cut_comes_back(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("drop", when={"message": "push"})])
+    rig.sim.quote("IBM.SMART", last="101", bid="100.99", ask="101.01", bid_size=1000, ask_size=1000)
+    rig.wait_log("推送已恢复")
+    rig.sim.quote("IBM.SMART", last="102", bid="101.99", ask="102.01", bid_size=1000, ask_size=1000)
+    rig.wait(lambda: rig.tick("IBM.SMART").bid_price_1 == 101.99, "pushed depth again")
+
+
+def test_quotes_are_polled_in_batches_never_one_by_one(rig: Rig) -> None:
+    names = ["IBM", "AAPL", "TSLA", "SPY", "QQQ", "BRK-B"]
+    rig.connect(推送端口=1)
+    rig.subscribe(*(f"{name}.SMART" for name in names))
+    for name in names:
+        rig.wait_tick(f"{name}.SMART")
+    before = rig.sim.wire()["vbrokers"]["/hq/BasicQot"]
+    ticks = len(rig.seen.of(EVENT_TICK))
+    rig.wait(lambda: len(rig.seen.of(EVENT_TICK)) >= ticks + 5 * len(names), "five rounds of ticks")
+    rounds = rig.sim.wire()["vbrokers"]["/hq/BasicQot"] - before
+    # Stocks and ETFs are two kinds, so two requests a round.
+    assert rounds <= 2 * (len(rig.seen.of(EVENT_TICK)) - ticks) / len(names) + 4
+
+
+@pytest.mark.parametrize("cut", ["split", "join"])
+def test_frames_cut_anywhere(rig: Rig, cut: str) -> None:
+    rig.sim.faults([fault(cut, when={"message": "push"}, times=200)])
+    ready(rig)
+    orders = trade_a_little(rig)
+    rig.wait_status(orders[0], Status.ALLTRADED)
+    rig.wait_equal()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "oversize"])
+def test_a_push_stream_gone_bad_is_dropped_and_made_anew(rig: Rig, damage: str) -> None:
+    ready(rig)
+    rig.sim.faults([fault(damage, when={"message": "push"})])
+    orders = trade_a_little(rig)
+    rig.wait_status(orders[0], Status.ALLTRADED)
+    rig.wait_status(orders[2], Status.ALLTRADED)
+    rig.wait_equal()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        fault("garbage", when={"message": "TradeQueryRealEntrustList"}, times=2),
+        fault("oversize", when={"message": "TradeQueryRealEntrustList"}),
+        fault("http_status", code=500, when={"message": "TradeQueryHoldsList"}, times=2),
+        fault("delay", ms=300, when={"message": "TradeQueryHoldsList"}, times=5),
+        fault("drop", when={"message": "TradeQueryMarginFundInfo"}, times=2),
+        fault("error", code="1017", text="长连接失败", when={"message": "TradeQueryRealEntrustList"}, times=4),
+        fault("stuck_cursor", when={"message": "TradeQueryRealEntrustList"}),
+        fault("shift_pages", when={"message": "TradeQueryRealDeliverList"}),
+    ],
+    ids=lambda f: f"{f['do']}",
+)
+def test_reads_that_fail_a_few_times(rig: Rig, damage: dict[str, Any]) -> None:
+    ready(rig)
+    rig.sim.faults([damage])
+    orders = trade_a_little(rig)
+    rig.wait_status(orders[0], Status.ALLTRADED)
+    rig.wait_status(orders[2], Status.ALLTRADED)
+    rig.wait_equal()
+
+
+def test_half_open_sockets_are_found_and_everything_is_back(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("stall", for_s=3)])
+    rig.sim.order("IBM.SMART", "LONG", 5, 95)
+    rig.wait(lambda: rig.main.get_all_active_orders(), "the order from the phone")
+    rig.wait_equal()
+
+
+def test_logged_out_sessions_are_renewed_once_for_all(rig: Rig) -> None:
+    ready(rig)
+    logins = rig.sim.wire()["vbrokers"]["/trade/TradeLogin"]
+    rig.sim.faults([fault("expire")])
+    rig.wait_log("重新登录")
+    rig.wait_log("已恢复")
+    orders = trade_a_little(rig)
+    rig.wait_status(orders[0], Status.ALLTRADED)
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"]["/trade/TradeLogin"] == logins + 1
+
+
+def test_a_displaced_login_is_taken_back_once_and_then_left_alone(rig: Rig) -> None:
+    ready(rig)
+    logins = rig.sim.wire()["vbrokers"]["/trade/TradeLogin"]
+    rig.sim.faults([fault("displace")])
+    rig.wait_log("已恢复")
+    assert rig.sim.wire()["vbrokers"]["/trade/TradeLogin"] == logins + 1
+    rig.sim.faults([fault("displace")])
+    rig.wait_log("不再抢登")
+    order = rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 1, 95), Status.REJECTED)
+    assert "未发送" in (order.extra or {})["reason"]
+    assert rig.sim.wire()["vbrokers"]["/trade/TradeLogin"] == logins + 1
+    # A person who connects again gets in.
+    rig.main.connect(rig.setting(), "VBROKERS")
+    rig.wait(lambda: rig.sim.wire()["vbrokers"]["/trade/TradeLogin"] == logins + 2, "the person's login")
+
+
+def test_a_fill_while_away_comes_out_once(rig: Rig) -> None:
+    ready(rig)
+    resting = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    order = rig.wait_status(resting, Status.NOTTRADED)
+    broker_id = (order.extra or {})["broker_id"]
+    rig.sim.faults([fault("restart", for_s=1), fault("fill_while_away", order=broker_id)])
+    rig.wait_status(resting, Status.ALLTRADED)
+    rig.wait_equal()
+
+
+def test_a_hundred_orders_in_both_directions_end_equal(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("push", mode="lose", when={"message": "push", "nth": n}) for n in range(3, 60, 7)])
+    orders = [rig.send("IBM.SMART", Direction.LONG, 1 + n % 5, 100.01 if n % 3 else 95) for n in range(100)]
+    for order in orders:
+        rig.wait_status(order, Status.ALLTRADED, Status.NOTTRADED)
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"][PLACE] == 100
+
+
+def test_ticks_of_a_symbol_never_go_back_in_time_or_volume(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults(
+        [fault("push", mode=mode, when={"message": "push"}, times=20) for mode in ("reorder", "late", "duplicate")]
+    )
+    rig.sim.resume()
+    rig.wait(lambda: len(rig.seen.of(EVENT_TICK)) > 40, "forty ticks")
+    ticks = [t for t in rig.seen.of(EVENT_TICK) if t.vt_symbol == "IBM.SMART"]
+    assert all(a.datetime <= b.datetime and a.volume <= b.volume for a, b in pairwise(ticks))
