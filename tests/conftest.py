@@ -29,6 +29,15 @@ assert Path(_HOME.name).resolve() == vnpy.trader.utility.TRADER_DIR.resolve()
 
 import pytest  # noqa: E402
 
+try:
+    import PySide6.QtWidgets  # noqa: F401
+except ImportError:  # a Qt library is missing: the GUI tests skip with that reason, the others run
+    pytest_plugins = ()
+else:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    os.environ.setdefault("PYTEST_QT_API", "pyside6")
+    pytest_plugins = ("pytestqt.plugin",)
+
 from tests.harness import DATA, Rig  # noqa: E402
 
 

@@ -35,7 +35,7 @@ from .latch import person_connects
 from .lifecycle import Happening
 from .routes import registry_for
 from .timing import Timing
-from .tracker import Fill, OrderTracker, TrackedOrder
+from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
 
 
 def database_zone() -> ZoneInfo:
@@ -140,6 +140,7 @@ class AsyncGateway(BaseGateway):
         now = self.clock.now()
         order.datetime = now.astimezone(self.zone)
         order.status = Status.SUBMITTING
+        order.price, order.volume = plain(exact(req.price)), plain(exact(req.volume))
         # The engine's own copy of the request: callers keep and change theirs.
         request = OrderRequest(
             symbol=req.symbol,

@@ -265,9 +265,9 @@ class OrderTracker:
             type=order.type,
             direction=order.direction,
             offset=order.offset,
-            price=float(order.price),
-            volume=float(order.volume),
-            traded=float(order.traded),
+            price=plain(order.price),
+            volume=plain(order.volume),
+            traded=plain(order.traded),
             status=STATE2VT[order.state],
             datetime=order.time,
             reference=order.reference,
@@ -299,6 +299,11 @@ def exact(number: object) -> Decimal:
         return Decimal(str(number))
     except InvalidOperation:
         return Decimal("NaN")
+
+
+def plain(number: Decimal) -> float:
+    """Return what vn.py may see of a number: a caller's NaN or infinity is shown as 0, with the refusal beside it."""
+    return float(number) if number.is_finite() else 0.0
 
 
 def _uncovered(low: Decimal, high: Decimal, fills: list[Fill]) -> list[tuple[Decimal, Decimal]]:
