@@ -24,7 +24,7 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Instrument:
-    """One tradable thing. ``exchange`` is vn.py's value (SMART, SEHK, SSE, SZSE ...), ``zone`` its exchange's time zone."""
+    """One tradable thing. ``exchange`` is vn.py's value (SMART, SEHK, SSE, SZSE ...), ``zone`` its time zone."""
 
     symbol: str
     exchange: str
@@ -51,7 +51,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Quote:
-    """What an instrument shows at one instant. ``volume``/``turnover`` are the day's, ``last_volume`` the last trade's."""
+    """What an instrument shows at one instant. ``volume``, ``turnover``: the day's; ``last_volume``: the last one's."""
 
     vt_symbol: str
     time: datetime
@@ -85,7 +85,7 @@ class Bar:
 
 @dataclass
 class Order:
-    """One order at one broker. ``tag`` is the wire's own data about it (order type codes, session flags), untouched by matching."""
+    """One order at one broker. ``tag`` is the wire's own data about it (type codes, flags), untouched by matching."""
 
     id: str
     account: str

@@ -29,10 +29,11 @@ assert Path(_HOME.name).resolve() == vnpy.trader.utility.TRADER_DIR.resolve()
 
 import pytest  # noqa: E402
 
+pytest_plugins: tuple[str, ...] = ()
 try:
     import PySide6.QtWidgets  # noqa: F401
 except ImportError:  # a Qt library is missing: the GUI tests skip with that reason, the others run
-    pytest_plugins = ()
+    pass
 else:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     os.environ.setdefault("PYTEST_QT_API", "pyside6")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vnpy.trader.constant import Direction, OrderType
@@ -52,7 +53,7 @@ def test_a_good_order_passes() -> None:
         {"volume": Decimal(2500)},
     ],
 )
-def test_refused_in_words(change: dict[str, Decimal]) -> None:
+def test_refused_in_words(change: dict[str, Any]) -> None:
     refusal = check(replace(GOOD, **change))
     assert "00700.SEHK" in refusal
 

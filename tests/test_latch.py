@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vnpy_brokerkit import latch as latch_module
 from vnpy_brokerkit.clock import ManualClock
 from vnpy_brokerkit.credentials import Secret
 from vnpy_brokerkit.latch import LoginLatch, person_connects
@@ -183,5 +182,5 @@ class _FakeQt:
 )
 def test_an_open_connect_dialog_is_a_person(qt: _FakeQt, person: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PySide6.QtCore", "PySide6.QtWidgets", "vnpy.trader.ui.widget"):
-        monkeypatch.setitem(latch_module.sys.modules, name, qt)
+        monkeypatch.setitem(sys.modules, name, qt)
     assert person_connects(1) is person

@@ -109,9 +109,9 @@ def test_a_late_acceptance_changes_nothing() -> None:
     tracker = OrderTracker("VBROKERS")
     order = working(tracker)
     tracker.report(order, report(happening=Happening.CANCELLED, traded=40))
-    assert (order.state, order.traded) == (State.CANCELLED, 40)
+    assert (order.state, order.traded) == (State.CANCELLED, Decimal(40))
     assert not tracker.report(order, report(happening=Happening.ACCEPTED))
-    assert (order.state, order.traded) == (State.CANCELLED, 40)
+    assert (order.state, order.traded) == (State.CANCELLED, Decimal(40))
 
 
 def test_filled_volume_only_grows() -> None:

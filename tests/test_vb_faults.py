@@ -342,3 +342,48 @@ def test_ticks_of_a_symbol_never_go_back_in_time_or_volume(rig: Rig) -> None:
     rig.wait(lambda: len(rig.seen.of(EVENT_TICK)) > 40, "forty ticks")
     ticks = [t for t in rig.seen.of(EVENT_TICK) if t.vt_symbol == "IBM.SMART"]
     assert all(a.datetime <= b.datetime and a.volume <= b.volume for a, b in pairwise(ticks))
+
+
+def test_an_order_that_turns_up_after_it_was_given_up_enters_as_external_with_an_alarm(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("delay", ms=5000, when={"message": PLACE, "phase": "before"})])
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(order, Status.REJECTED)
+    late = rig.wait(lambda: next(iter(rig.main.get_all_active_orders()), None), "the late order")
+    assert (late.extra or {})["external"] is True
+    assert order.partition(".")[2] in rig.wait_log("警告")
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"][PLACE] == 1
+
+
+def test_a_cancel_in_an_outage_goes_out_once_the_connection_is_back(rig: Rig) -> None:
+    ready(rig)
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(order, Status.NOTTRADED)
+    rig.sim.faults([fault("refuse", for_s=1), fault("drop")])
+    rig.cancel(order)
+    rig.wait_log("恢复连接后自动发出")
+    rig.wait_status(order, Status.CANCELLED)
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"]["/trade/TradeCancelEntrust"] == 1
+
+
+def test_a_cancel_whose_reply_is_lost_is_not_sent_twice(rig: Rig) -> None:
+    ready(rig)
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(order, Status.NOTTRADED)
+    rig.sim.faults([fault("lose_reply", when={"message": "TradeCancelEntrust"})])
+    rig.cancel(order)
+    rig.wait_status(order, Status.CANCELLED)
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"]["/trade/TradeCancelEntrust"] == 1
+
+
+def test_a_cancel_before_the_number_is_known_is_sent_when_it_is(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("delay", ms=500, when={"message": PLACE, "phase": "before"})])
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait(lambda: rig.sim.wire()["vbrokers"].get(PLACE) == 1, "the request")
+    rig.cancel(order)
+    rig.wait_status(order, Status.CANCELLED)
+    rig.wait_equal()

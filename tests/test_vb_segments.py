@@ -92,7 +92,7 @@ def test_hong_kong_limit_orders_go_by_the_auction(day: Day, moment: str, setting
     price = rig.wait_tick("09988.SEHK").last_price
     order = rig.wait_status(rig.send("09988.SEHK", Direction.LONG, 100, price - 5), Status.NOTTRADED, Status.REJECTED)
     assert order.status is Status.NOTTRADED, order.extra
-    sent = rig.gateway.session.orders._kinds  # type: ignore[union-attr]  # the request's own words
+    sent = rig.gateway.session.orders.kinds  # type: ignore[union-attr]  # the request's own words
     assert sent[(order.extra or {})["broker_id"]] == entrust_type
 
 
@@ -104,3 +104,22 @@ def test_with_the_market_closed_a_subscription_still_shows_a_close(day: Day, vt_
     tick = rig.wait_tick(vt_symbol, deadline=2)
     assert tick.last_price > 0
     assert (tick.extra or {})["segment"] in ("closed", "regular")
+
+
+def test_an_order_that_works_across_the_broker_s_midnight_is_looked_up_and_stays(day: Day) -> None:
+    day.go("2013-10-07 15:50:00")
+    rig = day.rig.connect(市场="港股+美股+A股通")
+    rig.subscribe("IBM.SMART")
+    price = rig.wait_tick("IBM.SMART").last_price
+    order = rig.send("IBM.SMART", Direction.LONG, 10, round(price * 0.98, 2))
+    rig.wait_status(order, Status.NOTTRADED)
+    day.go("2013-10-07 16:10:00")  # ten past midnight in Hong Kong, the middle of the session in New York
+    history = rig.wait(
+        lambda: rig.sim.wire()["vbrokers"].get("/trade/TradeQueryHistoryEntrustList"), "the look-up in the history"
+    )
+    assert history
+    rig.sim.quote(
+        "IBM.SMART", last=round(price * 0.97, 2), bid=round(price * 0.97 - 0.01, 2), ask=round(price * 0.97, 2)
+    )
+    rig.wait_status(order, Status.ALLTRADED)
+    rig.wait_equal()

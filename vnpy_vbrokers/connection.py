@@ -16,7 +16,15 @@ from enum import Enum
 from typing import Any
 
 from vnpy_brokerkit.clock import Clock
-from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, LoginFailed, ProtocolError, TimedOut, UnknownOutcome
+from vnpy_brokerkit.errors import (
+    BrokerError,
+    ConnectionFailed,
+    LoginFailed,
+    PermissionDenied,
+    ProtocolError,
+    TimedOut,
+    UnknownOutcome,
+)
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience, Throttle
 from vnpy_brokerkit.timing import Timing
@@ -143,6 +151,11 @@ class Connection:
                 self.phase = Phase.DOWN
                 self._say_down(error)
                 await self._clock.sleep(self._timing.reconnect)
+            except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection; it is told
+                self.phase = Phase.DOWN
+                if self._patience.may_say("fault"):
+                    self._log(_("内部错误：{!r}；将自动重试，请将日志反馈给开发者").format(error))
+                await self._clock.sleep(self._timing.reconnect)
 
     async def _until_trouble(self) -> None:
         """Return when a restore is wanted (session or push came back), or when the HTTP channel is lost."""
@@ -165,7 +178,8 @@ class Connection:
             async with self._login_lock:
                 await self._login()
         else:
-            await self._try_read(PROBE, {"exchangeType": self._probe_market})
+            with contextlib.suppress(PermissionDenied):  # who is told that is logged in
+                await self._try_read(PROBE, {"exchangeType": self._probe_market})
 
     async def _login_is_over(self, error: LoginFailed) -> bool:
         """Handle a login that failed: refused for good (True), or displaced again and waiting (False)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,35 +17,30 @@ from vnpy.trader.utility import TEMP_DIR
 from vnpy_brokerkit import embedded, trading_hours
 from vnpy_brokerkit.async_gateway import Session
 from vnpy_brokerkit.contract_cache import ContractCache
-from vnpy_brokerkit.credentials import Secret, find_password
 from vnpy_brokerkit.errors import BrokerError, PermissionDenied
 from vnpy_brokerkit.guard import Guard, load_limits
 from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.latch import LoginLatch
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.symbols import SymbolError, canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_brokerkit.wishes import symbols_in_use
 
+from .access import Access
 from .accounts import Accounts
 from .connection import Address, Connection, Phase
 from .contracts import EXCHANGE2MARKET, MARKETS, Contracts
 from .market_data import Key, MarketData
+from .order_checks import OrderChecks
+from .order_sync import OrderSync
 from .orders import Orders
 from .settings import Settings
-from .wire.crypto import decode_key, encrypt_password
 from .wire.push import BookUpdate, Damaged, OrderUpdate, PushEvent, QuoteUpdate
 
 if TYPE_CHECKING:
     from .gateway import VbrokersGateway
 
 SUBSCRIBE_ORDERS = "/trade/TradeSubscribe"
-PASSWORD_VARIABLE = "VNPY_VBROKERS_PASSWORD"
-KEYCHAIN_SERVICE = "vnpy_vbrokers"
-EMBEDDED_PASSWORD = "123456"
-"""What the simulator accepts by default; there is nothing to protect."""
 SIMULATED_PREFIX = "SIM-"
-LATCH_FILE = "vbrokers_latch.json"
 ROUTES_FILE = "broker_routes.json"
 
 
@@ -57,7 +52,9 @@ class Rooms:
     contracts: Contracts
     market_data: MarketData
     accounts: Accounts
+    checks: OrderChecks
     orders: Orders
+    order_sync: OrderSync
 
 
 class VbrokersSession(Session):
@@ -79,6 +76,7 @@ class VbrokersSession(Session):
         self._to_mark: set[str] = set()
         self._to_follow: dict[Key, None] = {}
         self._first = True
+        self._access = Access(settings, self._folder, self._clock, gateway.log)
         self._rooms: Rooms | None = None
 
     @property
@@ -92,17 +90,17 @@ class VbrokersSession(Session):
         """Connect and stay connected until cancelled, or until only a person can help."""
         try:
             address = await self._find_gateway()
-            cipher = await self._find_cipher()
+            self._gateway.secrets = await self._access.find()
         except BrokerError as error:
             self._gateway.log(error.text)
             return
-        if cipher is None:
+        if not self._access.may_try(self._by_person):
             return
-        self._gateway.routes.load(self._folder / ROUTES_FILE if self._settings.embedded else TEMP_DIR / ROUTES_FILE)
+        self._gateway.routes.load(TEMP_DIR / ROUTES_FILE)
         for line in self._gateway.routes.take_problems():
             self._gateway.log(line)
         await asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
-        self._rooms = rooms = self._furnish(address, cipher)
+        self._rooms = rooms = self._furnish(address)
         keepers = (self._keep_orders, self._keep_funds, self._keep_quotes, self._keep_marks)
         tasks = [asyncio.ensure_future(rooms.connection.run())]
         tasks += [asyncio.ensure_future(keep(rooms)) for keep in keepers]
@@ -140,44 +138,14 @@ class VbrokersSession(Session):
                 _("警告：地址{}不是本机，请求以明文HTTP传输且密码只用公开密钥加密；请仅在可信网络中使用").format(host)
             )
 
-    async def _find_cipher(self) -> Callable[[], str] | None:
-        """Return what encrypts the password, or ``None`` while the latch is shut."""
-        settings = self._settings
-        if settings.embedded:
-            password = Secret(EMBEDDED_PASSWORD)
-        else:
-            password = await find_password(
-                KEYCHAIN_SERVICE, f"{settings.host}:{settings.port}", settings.password, PASSWORD_VARIABLE
-            )
-        key = decode_key(settings.aes_key)
-        self._gateway.secrets = [password.reveal(), settings.aes_key, encrypt_password(password.reveal(), key)]
-        self._latch = LoginLatch(self._folder / LATCH_FILE, self._clock)
-        self._latch_parts: dict[str, str | Secret] = {
-            "environment": settings.environment,
-            "host": settings.host,
-            "port": str(settings.port),
-            "password": password,
-            "key": Secret(settings.aes_key),
-        }
-        if self._by_person:
-            self._open_latch()
-        elif self._latch.closed(self._latch_parts):
-            self._gateway.log(
-                _("上次登录被拒绝，为避免账户被锁定不再自动重试；请修改交易密码或AES密钥，或在VN Trader中手动连接")
-            )
-            return None
-        if self._latch.problem:
-            self._gateway.log(self._latch.problem)
-        return lambda: encrypt_password(password.reveal(), key)
-
-    def _furnish(self, address: Address, cipher: Callable[[], str]) -> Rooms:
+    def _furnish(self, address: Address) -> Rooms:
         gateway, settings = self._gateway, self._settings
-        limits, problem = load_limits(self._folder)
+        limits, problem = load_limits(TEMP_DIR)
         if problem:
             gateway.log(problem)
         connection = Connection(
             address,
-            cipher=cipher,
+            cipher=self._access.cipher,
             probe_market=settings.markets[0],
             clock=self._clock,
             timing=self._timing,
@@ -186,8 +154,8 @@ class VbrokersSession(Session):
             on_up=self._synchronise,
             on_push=self._on_push,
             on_push_lost=self._on_push_lost,
-            on_refused_login=self._on_refused_login,
-            on_good_login=self._open_latch,
+            on_refused_login=self._access.refused,
+            on_good_login=self._access.accepted,
         )
         contracts = Contracts(
             read=connection.read,
@@ -220,21 +188,37 @@ class VbrokersSession(Session):
             denied=self._deny,
             log=gateway.log,
         )
-        orders = Orders(
-            gateway,
+        checks = OrderChecks(
             settings=settings,
-            mutate=connection.mutate,
-            read_list=connection.read_list,
             markets=lambda: self._markets,
             market_data=market_data,
+            guard=Guard(limits),
+            clock=self._clock,
+            timing=self._timing,
+            log=gateway.log,
+        )
+        orders = Orders(
+            gateway,
+            checks=checks,
+            settings=settings,
+            mutate=connection.mutate,
             learn_name=contracts.learn_name,
             denied=self._deny,
-            guard=Guard(limits),
             clock=self._clock,
             timing=self._timing,
             on_change=lambda market: self._funds_wanted.set(),
         )
-        return Rooms(connection, contracts, market_data, accounts, orders)
+        order_sync = OrderSync(
+            orders,
+            gateway,
+            read_list=connection.read_list,
+            markets=lambda: self._markets,
+            learn_name=contracts.learn_name,
+            denied=self._deny,
+            clock=self._clock,
+            timing=self._timing,
+        )
+        return Rooms(connection, contracts, market_data, accounts, checks, orders, order_sync)
 
     # ------------------------------------------------------------------ vn.py's requests
 
@@ -330,21 +314,6 @@ class VbrokersSession(Session):
         self._to_mark.add(vt_symbol)
         self._marks_wanted.set()
 
-    def _open_latch(self) -> None:
-        try:
-            self._latch.open()
-        except OSError as error:
-            self._gateway.log(_("无法删除{}（{}），请手动删除").format(LATCH_FILE, error.strerror))
-
-    def _on_refused_login(self, error: BrokerError) -> None:
-        try:
-            self._latch.shut(self._latch_parts)
-        except OSError as problem:
-            self._gateway.log(_("无法写入{}（{}），重启后会再次尝试登录").format(LATCH_FILE, problem.strerror))
-        self._gateway.log(
-            _("交易登录被拒绝（{}），不再重试以免账户被锁定；请检查“交易密码”和“AES密钥”后重新连接").format(error.text)
-        )
-
     def _deny(self, market: str, error: PermissionDenied) -> None:
         """1006: this account has no such market. It is left out from now on."""
         if market in self._markets:
@@ -360,18 +329,19 @@ class VbrokersSession(Session):
         rooms = self._rooms
         if rooms is None:
             return
-        first, self._first = self._first, False
+        first = self._first
         await rooms.connection.read(SUBSCRIBE_ORDERS, {})
-        if first:
+        if first and self._patience.may_say("login"):
             self._gateway.log(_("OpenAPI Gateway登录成功（{}）").format(self._settings.environment))
             rooms.contracts.load_cache()
-        await rooms.orders.reconcile()
+        await rooms.order_sync.reconcile()
         await rooms.accounts.read_positions()
         await rooms.accounts.read_funds()
         await rooms.market_data.resubscribe()
         await rooms.market_data.follow(self._needed(rooms, first), show=False)
         rooms.accounts.push_positions()
-        rooms.orders.ready = True
+        rooms.checks.ready = True
+        self._first = False
         if first:
             self._gateway.log(_("合约信息查询成功"))
         else:
@@ -398,11 +368,9 @@ class VbrokersSession(Session):
             if not self._is_up(rooms):
                 continue
             rooms.orders.wanted.clear()
-            try:
-                await rooms.orders.reconcile()
-                await rooms.orders.settle_unknown()
-            except BrokerError as error:
-                self._note(error)
+            async with self._surviving():
+                await rooms.order_sync.reconcile()
+                await rooms.order_sync.settle_unknown()
 
     def _orders_interval(self, rooms: Rooms) -> float:
         if rooms.orders.has_unknown:
@@ -421,14 +389,12 @@ class VbrokersSession(Session):
                 continue
             await self._clock.sleep(self._timing.after_change)
             self._funds_wanted.clear()
-            try:
+            async with self._surviving():
                 await rooms.accounts.read_positions()
                 held = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
                 await rooms.market_data.follow(held, show=False)
                 rooms.accounts.push_positions()
                 await rooms.accounts.read_funds()
-            except BrokerError as error:
-                self._note(error)
 
     async def _keep_quotes(self, rooms: Rooms) -> None:
         """Poll quotes where there is no push; with push, ask for what has been silent and find a push that is stuck."""
@@ -437,14 +403,11 @@ class VbrokersSession(Session):
             await self._clock.sleep(self._timing.quotes_poll if alone else self._timing.quotes_check)
             if not self._is_up(rooms):
                 continue
-            try:
+            async with self._surviving():
                 stuck = await rooms.market_data.poll(everything=not rooms.connection.push_up)
-            except BrokerError as error:
-                self._note(error)
-                continue
-            if stuck and rooms.connection.push_up:
-                self._gateway.log(_("推送没有更新而行情已变化，重新连接推送"))
-                rooms.connection.drop_push()
+                if stuck and rooms.connection.push_up:
+                    self._gateway.log(_("推送没有更新而行情已变化，重新连接推送"))
+                    rooms.connection.drop_push()
 
     async def _keep_marks(self, rooms: Rooms) -> None:
         """Mark positions at the last price, at most once per interval and never missing the last change."""
@@ -460,10 +423,17 @@ class VbrokersSession(Session):
     def _is_up(self, rooms: Rooms) -> bool:
         return rooms.connection.phase is Phase.UP and not self._first
 
-    def _note(self, error: BrokerError) -> None:
-        """A read that failed: the connection deals with it; here it is told once in a while."""
-        if self._patience.may_say(f"read-{error.about}"):
-            self._gateway.log(_("查询失败，将自动重试：{}").format(error))
+    @contextlib.asynccontextmanager
+    async def _surviving(self) -> AsyncIterator[None]:
+        """A round of a keeper that fails is told once in a while; the next round comes all the same."""
+        try:
+            yield
+        except BrokerError as error:  # the connection deals with it
+            if self._patience.may_say(f"read-{error.about}"):
+                self._gateway.log(_("查询失败，将自动重试：{}").format(error))
+        except Exception as error:  # noqa: BLE001  a fault of ours must not end what keeps the engine current
+            if self._patience.may_say(f"fault-{type(error).__name__}"):
+                self._gateway.log(_("内部错误：{!r}；将自动重试，请将日志反馈给开发者").format(error))
 
     async def _woken(self, rooms: Rooms, event: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
