@@ -387,3 +387,16 @@ def test_a_cancel_before_the_number_is_known_is_sent_when_it_is(rig: Rig) -> Non
     rig.cancel(order)
     rig.wait_status(order, Status.CANCELLED)
     rig.wait_equal()
+
+
+def test_a_push_channel_that_is_silent_while_prices_move_is_made_anew(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([fault("push", mode="lose", when={"message": "push"}, times=10_000)])
+    price = 100.0
+    for _ in range(3):
+        price += 1
+        rig.sim.quote("IBM.SMART", last=price, bid=price - 0.01, ask=price + 0.01, bid_size=1000, ask_size=1000)
+        rig.wait(lambda: rig.tick("IBM.SMART").last_price == price, "the price by polling")  # noqa: B023  asked at once
+    rig.wait_log("重新连接推送")
+    rig.sim.clear_faults()
+    rig.wait_log("推送已恢复")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from itertools import pairwise
 from typing import Any
 
 from vnpy.trader.constant import Direction, Status
@@ -188,3 +189,17 @@ def test_a_restarted_process_sees_the_same_orders_and_trades_under_the_same_trad
             later.connect()
             later.wait_equal()
             assert {trade.tradeid for trade in later.main.get_all_trades()} == before
+
+
+def test_trap_11_ticks_that_arrive_late_are_dropped() -> None:
+    with Rig() as rig:
+        rig.sim.faults(
+            [{"broker": "vbrokers", "do": "push", "mode": "reorder", "when": {"message": "push"}, "times": 200}]
+        )
+        rig.connect()
+        rig.subscribe("IBM.SMART", "AAPL.SMART")
+        rig.wait(lambda: len(rig.seen.of("eTick.")) > 30, "thirty ticks")
+        for vt_symbol in ("IBM.SMART", "AAPL.SMART"):
+            ticks = [t for t in rig.seen.of("eTick.") if t.vt_symbol == vt_symbol]
+            assert all(a.datetime <= b.datetime for a, b in pairwise(ticks))
+            assert all(a.volume <= b.volume for a, b in pairwise(ticks))

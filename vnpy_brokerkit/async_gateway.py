@@ -14,6 +14,7 @@ import contextlib
 import sys
 import threading
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Coroutine
 from copy import copy
 from datetime import datetime
@@ -100,7 +101,7 @@ class AsyncGateway(BaseGateway):
         self.embedded = False
         """Whether the session trades on the embedded simulator."""
         self.session: Session | None = None
-        self._outbox: list[Callable[[], None]] = []
+        self._outbox: deque[tuple[float, Callable[[], None]]] = deque()
         """News of orders whose send_order may not have returned to its caller yet."""
         self.subscriptions: dict[tuple[str, Exchange], None] = {}
         """What was subscribed, in order; it outlives a session."""
@@ -219,18 +220,21 @@ class AsyncGateway(BaseGateway):
         vn.py's CTA engine notes an order's id after send_order returned, in the caller's thread; a refusal or a fill
         that overtakes it there is lost to the strategy. What is held keeps its order, and holds back what follows.
         """
-        wait = order.born + self.timing.return_grace - self.clock.monotonic() if not order.external else 0.0
-        if wait <= 0 and not self._outbox:
+        now = self.clock.monotonic()
+        due = now if order.external else order.born + self.timing.return_grace
+        if due <= now and not self._outbox:
             push()
             return
-        self._outbox.append(push)
+        self._outbox.append((due, push))
         if len(self._outbox) == 1:
-            asyncio.get_running_loop().call_later(max(wait, 0.0), self._empty_outbox)
+            asyncio.get_running_loop().call_later(due - now, self._empty_outbox)
 
     def _empty_outbox(self) -> None:
-        waiting, self._outbox = self._outbox, []
-        for push in waiting:
-            push()
+        now = self.clock.monotonic()
+        while self._outbox and self._outbox[0][0] <= now:
+            self._outbox.popleft()[1]()
+        if self._outbox:
+            asyncio.get_running_loop().call_later(self._outbox[0][0] - now, self._empty_outbox)
 
     def push_contract(self, contract: ContractData) -> None:
         """Tell the engine a contract, if this gateway owns its vt_symbol (design, section 5)."""

@@ -46,6 +46,8 @@ class Timing:
     """Batched quotes while there is no push."""
     quotes_check: float = 15
     """Batched quotes as the check on the push: asked for what has been silent this long."""
+    push_patience: float = 600
+    """A push channel that seems stuck is made anew at most this often: it may simply have nothing to say."""
     subscribe_gather: float = 0.02
     """Subscriptions that come together go out together."""
     book_wait: float = 1

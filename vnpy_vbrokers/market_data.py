@@ -301,7 +301,8 @@ class MarketData:
     async def poll(self, *, everything: bool) -> bool:
         """Ask in batches for all boards, or for those that have been silent; return whether push seems stuck.
 
-        Stuck: the broker shows another price or volume than the push channel ever brought.
+        Stuck: the broker shows new prices or volumes, and the channel has brought nothing for anybody. One symbol that is
+        silent alone proves nothing: whether the quote topic covers extended hours is not known (section 6.8).
         """
         now = self._clock.monotonic()
         quiet = self._timing.quotes_check
@@ -312,10 +313,12 @@ class MarketData:
         ]
         if not keys:
             return False
-        before = {key: _face(self._boards[key]) for key in keys}
+        before = {key: (self._boards[key].last, self._boards[key].volume) for key in keys}
         self.take_rows(await self._contracts.quotes(keys))
+        if any(board.pushed and now - board.push_at < quiet for board in self._boards.values()):
+            return False
         return any(
-            self._boards[key].pushed and _face(self._boards[key]) != face and now - self._boards[key].push_at >= quiet
+            self._boards[key].pushed and (self._boards[key].last, self._boards[key].volume) != face
             for key, face in before.items()
         )
 

@@ -71,6 +71,7 @@ class VbrokersSession(Session):
         self._owner = f"{gateway.gateway_name}-{id(gateway)}"
         self._markets = list(settings.markets)
         self._patience = Patience(self._timing.repeat_line, self._clock)
+        self._patience_with_push = Patience(self._timing.push_patience, self._clock)
         self._funds_wanted = asyncio.Event()
         self._marks_wanted = asyncio.Event()
         self._to_mark: set[str] = set()
@@ -405,7 +406,7 @@ class VbrokersSession(Session):
                 continue
             async with self._surviving():
                 stuck = await rooms.market_data.poll(everything=not rooms.connection.push_up)
-                if stuck and rooms.connection.push_up:
+                if stuck and rooms.connection.push_up and self._patience_with_push.may_say("stuck"):
                     self._gateway.log(_("推送没有更新而行情已变化，重新连接推送"))
                     rooms.connection.drop_push()
 
