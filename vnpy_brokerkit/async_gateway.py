@@ -1,10 +1,9 @@
 """The only bridge between vn.py's threads and a gateway's loop thread (design, section 3).
 
 vn.py calls a gateway from up to five threads. Each gateway has one thread with one asyncio loop, and everything that
-changes lives there. Calls go in by ``call_soon_threadsafe`` and return at once; results come out as vn.py events. There
-are no locks here.
-
-What a plugin writes is a :class:`Session`: the async life of one ``connect()``, from its settings to its ``close()``.
+changes lives there. Calls go in by ``call_soon_threadsafe`` and return at once; results come out as vn.py events.
+Nothing locks, the first start of the thread aside. What a plugin writes is a
+:class:`~vnpy_brokerkit.session.Session`: the async life of one ``connect()``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import asyncio
 import contextlib
 import sys
 import threading
+import traceback
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -35,6 +35,7 @@ from .identity import OrderIds
 from .latch import person_connects
 from .lifecycle import Happening
 from .routes import registry_for
+from .session import Session
 from .timing import Timing
 from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
 
@@ -44,34 +45,6 @@ def database_zone() -> ZoneInfo:
     from vnpy.trader.database import DB_TZ
 
     return DB_TZ
-
-
-class Session:
-    """One connection's life in the loop thread. A plugin overrides what it needs; every method runs in the loop."""
-
-    def __init__(self, gateway: AsyncGateway) -> None:
-        self.gateway = gateway
-
-    async def run(self) -> None:
-        """Connect and stay connected until cancelled."""
-
-    async def place(self, order: TrackedOrder) -> None:
-        """Send one order of ours, at most once; tell ``gateway.tracker`` and the engine what becomes of it."""
-
-    async def cancel(self, orderid: str) -> None:
-        """Cancel one order."""
-
-    def subscribe(self, symbol: str, exchange: Exchange) -> None:
-        """Begin to show an instrument, given in its canonical spelling."""
-
-    def query_account(self) -> None:
-        """Read the funds soon."""
-
-    def query_position(self) -> None:
-        """Read the positions soon."""
-
-    async def release(self) -> None:
-        """Close sockets and children."""
 
 
 class AsyncGateway(BaseGateway):
@@ -283,7 +256,12 @@ class AsyncGateway(BaseGateway):
             raise
         except Exception as error:  # noqa: BLE001  a fault in one task must not stop the loop; it is told
             self.log(_("内部错误（{}）：{!r}；请将日志反馈给开发者").format(name, error))
-            logger.opt(exception=error).bind(gateway_name=self.gateway_name).debug(name)
+            self._log_trace(error)
+
+    def _log_trace(self, error: Exception) -> None:
+        """Write a traceback at debug level: as plain text, since loguru's own shows the values of variables."""
+        trace = mask("".join(traceback.format_exception(error)), *self.secrets)
+        logger.bind(gateway_name=self.gateway_name).debug("{}", trace)
 
     async def _reconnect_now(self, setting: dict[str, Any], by_person: bool) -> None:
         if self._change is None:
@@ -354,7 +332,7 @@ class AsyncGateway(BaseGateway):
             call(*args)
         except Exception as error:  # noqa: BLE001  one bad call must not stop the loop; it is told
             self.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
-            logger.opt(exception=error).bind(gateway_name=self.gateway_name).debug("posted call")
+            self._log_trace(error)
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         with self._starting:

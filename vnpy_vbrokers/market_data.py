@@ -301,8 +301,8 @@ class MarketData:
     async def poll(self, *, everything: bool) -> bool:
         """Ask in batches for all boards, or for those that have been silent; return whether push seems stuck.
 
-        Stuck: the broker shows new prices or volumes, and the channel has brought nothing for anybody. One symbol that is
-        silent alone proves nothing: whether the quote topic covers extended hours is not known (section 6.8).
+        Stuck: the broker shows new prices or volumes, and the channel has brought nothing for anybody. One symbol that
+        is silent alone proves nothing: whether the quote topic covers extended hours is not known (section 6.8).
         """
         now = self._clock.monotonic()
         quiet = self._timing.quotes_check

@@ -15,12 +15,12 @@ from vnpy.trader.object import TickData
 from vnpy.trader.utility import TEMP_DIR
 
 from vnpy_brokerkit import embedded, trading_hours
-from vnpy_brokerkit.async_gateway import Session
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, PermissionDenied
 from vnpy_brokerkit.guard import Guard, load_limits
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
+from vnpy_brokerkit.session import Session
 from vnpy_brokerkit.symbols import SymbolError, canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_brokerkit.wishes import symbols_in_use

@@ -1,0 +1,40 @@
+"""What a plugin writes: the async life of one ``connect()``. Every method runs in the gateway's loop thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vnpy.trader.constant import Exchange
+
+from .tracker import TrackedOrder
+
+if TYPE_CHECKING:
+    from .async_gateway import AsyncGateway
+
+
+class Session:
+    """One connection's life in the loop thread. A plugin overrides what it needs; every method runs in the loop."""
+
+    def __init__(self, gateway: AsyncGateway) -> None:
+        self.gateway = gateway
+
+    async def run(self) -> None:
+        """Connect and stay connected until cancelled."""
+
+    async def place(self, order: TrackedOrder) -> None:
+        """Send one order of ours, at most once; tell ``gateway.tracker`` and the engine what becomes of it."""
+
+    async def cancel(self, orderid: str) -> None:
+        """Cancel one order."""
+
+    def subscribe(self, symbol: str, exchange: Exchange) -> None:
+        """Begin to show an instrument, given in its canonical spelling."""
+
+    def query_account(self) -> None:
+        """Read the funds soon."""
+
+    def query_position(self) -> None:
+        """Read the positions soon."""
+
+    async def release(self) -> None:
+        """Close sockets and children."""
