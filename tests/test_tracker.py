@@ -181,6 +181,19 @@ def test_a_row_of_another_price_is_not_ours() -> None:
     assert settle(orders, [other]).absent == orders
 
 
+def test_a_push_that_shows_a_price_for_a_market_order_still_waits_for_the_reply() -> None:
+    tracker = OrderTracker("VBROKERS")
+    order = tracker.take("VB1-9", replace_type(request(price=0), OrderType.MARKET), NOW, 0.0)
+    tracker.happen(order, Happening.SENT)
+    assert may_be_ours(report(), [order])
+    assert not may_be_ours(report(volume=200), [order])
+
+
+def replace_type(made: OrderRequest, kind: OrderType) -> OrderRequest:
+    made.type = kind
+    return made
+
+
 def test_prices_compare_as_numbers() -> None:
     orders = unknown(OrderTracker("VBROKERS"), 1)
     assert may_be_ours(report(), orders)

@@ -57,6 +57,17 @@ def settle(unknown: Sequence[TrackedOrder], unmatched: Iterable[OrderReport]) ->
 
 
 def may_be_ours(report: OrderReport, orders: Iterable[TrackedOrder]) -> bool:
-    """Tell whether a row without an owner could be one of ``orders`` that have no broker id yet: it must wait."""
-    key = likeness(report)
-    return any(likeness(order) == key for order in orders if order.state in (State.SENDING, State.UNKNOWN))
+    """Tell whether a row without an owner could be one of ``orders`` that have no broker id yet: it must wait.
+
+    More generous than :func:`settle`, for waiting costs little: a push does not say the kind of order, and which price
+    a broker shows for a market order is not known.
+    """
+    return any(_alike(report, order) for order in orders if order.state in (State.SENDING, State.UNKNOWN))
+
+
+def _alike(report: OrderReport, order: TrackedOrder) -> bool:
+    mine, theirs = likeness(order), likeness(report)
+    if mine == theirs:
+        return True
+    unpriced = order.type is OrderType.MARKET or report.price == 0
+    return unpriced and (*mine[:3], mine[5]) == (*theirs[:3], theirs[5])

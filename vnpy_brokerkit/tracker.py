@@ -214,7 +214,7 @@ class OrderTracker:
         if order.active and report.volume > 0:
             # The broker's word on price and size wins: the order may have been changed elsewhere.
             order.volume = report.volume
-            if report.price > 0:
+            if report.price > 0 and order.type is not OrderType.MARKET:
                 order.price = report.price
         order.traded = max(order.traded, report.traded)
         order.extra.update(report.extra)

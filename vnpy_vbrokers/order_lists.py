@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
@@ -32,6 +32,9 @@ MOST_PAGES = 250
 MOST_IDS = 100
 RESTARTS = 2
 """How often a list whose cursor got stuck is begun anew before it counts as incomplete."""
+
+ZONE_DOUBT = timedelta(hours=6)
+"""New York and Hong Kong are twelve or thirteen hours apart: what is nearer than this is the right zone."""
 
 ZERO = Decimal(0)
 
@@ -247,5 +250,18 @@ def fills_of_rows(rows: list[DeliverRow], market: str, now: datetime) -> list[Fi
 
 
 def _push_time(update: OrderUpdate, market: str) -> datetime | None:
-    zone = ZoneInfo(MARKETS[market].zone) if market in MARKETS else None
-    return parse_datetime(update.business_date, update.business_time, zone) if zone else None
+    """The moment of a pushed change, in the exchange's zone, or in Hong Kong's where only that fits the push itself.
+
+    Which of the two the broker writes is not documented (section 7.6); the push carries its own time beside it.
+    """
+    if market not in MARKETS:
+        return None
+    pushed = datetime.fromtimestamp(update.notify_time / 1000, timezone.utc) if update.notify_time > 0 else None
+    moments = [
+        parse_datetime(update.business_date, update.business_time, ZoneInfo(zone))
+        for zone in (MARKETS[market].zone, "Asia/Hong_Kong")
+    ]
+    if pushed is None:
+        return moments[0]
+    near = (m for m in moments if m and abs(m - pushed) < ZONE_DOUBT)
+    return next(near, pushed)

@@ -98,8 +98,10 @@ class Orders:
         try:
             params = await self._checks.prepare(order)
         except Refusal as refusal:
-            if order.state is State.NEW:
-                self._outlet.refuse(order, str(refusal))
+            self._outlet.refuse(order, str(refusal))
+            return
+        except Exception as error:  # noqa: BLE001  a fault of ours must not leave the order without an end
+            self._outlet.refuse(order, _("内部错误，未发送：{!r}").format(error))
             return
         if order.cancel_wanted:
             self._tracker.happen(order, Happening.CANCELLED, _("发送前已撤单"))
@@ -121,6 +123,8 @@ class Orders:
         except asyncio.CancelledError:
             self._lose(order, _("连接正在关闭"))
             raise
+        except Exception as error:  # noqa: BLE001  whatever broke after sending: it may have been carried out
+            self._lose(order, repr(error))
         else:
             if broker_id:
                 self.kinds[broker_id] = params["entrustType"]
@@ -239,8 +243,10 @@ class Orders:
 
     def on_push(self, update: OrderUpdate) -> None:
         """A pushed change: known orders move, unknown ones wait or enter as external."""
-        report = report_of_push(update, "")
+        known = self._tracker.find([update.record_no, update.entrust_no])
+        report = report_of_push(update, EXCHANGE2MARKET[known.exchange].code if known else "")
         if report is None:
+            self.wanted.set()  # it says too little: the lists will say the rest
             return
         if update.unread:
             self.wanted.set()
