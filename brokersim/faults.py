@@ -113,7 +113,7 @@ def check(fault: Fault) -> None:
 
 
 def _is_http_status(code: int | str | None) -> bool:
-    return code is None or (isinstance(code, int) and 400 <= code <= 599)
+    return code is None or (str(code).isdecimal() and 400 <= int(code) <= 599)
 
 
 def parse(data: bytes | str) -> list[Fault]:
@@ -152,6 +152,11 @@ class FaultRegistry:
         self._now = now
         self._monotonic = monotonic
         self._armed: list[_Armed] = []
+
+    @property
+    def armed(self) -> bool:
+        """Is any fault armed."""
+        return bool(self._armed)
 
     def add(self, faults: Iterable[Fault]) -> None:
         """Arm the faults from this moment on."""

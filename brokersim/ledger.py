@@ -174,6 +174,14 @@ class Ledger:
         size = self.market.instruments[vt_symbol].size
         return (self.market.quote(vt_symbol).last - position.price) * position.volume * size
 
+    def realised(self, account: str, vt_symbol: str) -> Decimal:
+        """Profit of what was closed here, fees left out, in the contract's currency; 0 for what never traded."""
+        book = self._books.get((account, vt_symbol))
+        if book is None:
+            return ZERO
+        exact = Decimal(book.realised.numerator) / Decimal(book.realised.denominator)
+        return exact.quantize(COST_PLACES, ROUND_HALF_EVEN)
+
     def check(self) -> None:
         """Prove the books from the fills alone; raises :class:`LedgerError` naming what does not balance.
 

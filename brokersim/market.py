@@ -15,6 +15,7 @@ import heapq
 from collections.abc import Callable
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 from brokersim.book import Book
@@ -156,7 +157,8 @@ class Market:
     def prints(self, vt_symbol: str, limit: int = 100) -> list[Print]:
         """The last trades of the day's tape, oldest first, at most 1000."""
         self.quote(vt_symbol)
-        return list(self._player(vt_symbol).prints)[-limit:] if limit > 0 else []
+        newest_first = islice(reversed(self._player(vt_symbol).prints), max(0, limit))
+        return list(newest_first)[::-1]
 
     def _play_to(self, target: int) -> None:
         self._due = [(player.next_at, vt_symbol) for vt_symbol, player in self._watched.items()]

@@ -50,6 +50,11 @@ def _ignore(order: Order, fill: Fill | None) -> None:
     """The default for a desk that nobody listens to."""
 
 
+def _fill_id(order: Order, cumulative: int) -> str:
+    """The default id of the fill that makes an order's filled volume ``cumulative``."""
+    return f"{order.id}-{cumulative}"
+
+
 class Desk:
     """The order desk of one broker."""
 
@@ -62,6 +67,7 @@ class Desk:
         allow_short: bool | Callable[[str], bool] = False,
         fees: FeeSchedule,
         next_id: Callable[[], str],
+        fill_id: Callable[[Order, int], str] = _fill_id,
     ) -> None:
         self.market = market
         self.ledger = ledger
@@ -71,6 +77,7 @@ class Desk:
         self.fills: list[Fill] = []
         self.on_change: Callable[[Order, Fill | None], None] = _ignore
         self._next_id = next_id
+        self._fill_id = fill_id
         self._may_short = allow_short if callable(allow_short) else lambda account: bool(allow_short)
         self._working: dict[str, dict[str, Order]] = {}
         self._charged: dict[str, Decimal] = {}
@@ -95,9 +102,10 @@ class Desk:
         extended: bool = False,
         tag: dict[str, str] | None = None,
         defer_match: bool = False,
+        lasting: bool = False,
     ) -> Order:
-        """Take a day order of ``volume`` shares; it matches at once unless ``defer_match`` (then at :meth:`match` or
-        the next quote).
+        """Take a day order of ``volume`` shares (``lasting``: good till cancelled); it matches at once unless
+        ``defer_match`` (then at :meth:`match` or the next quote).
 
         ``price`` is the limit of LIMIT, the trigger of STOP, and without meaning for MARKET. An odd lot or a price
         off the tick grid gives an order that is REJECTED with its reason (vbrokers-openapi 17: accepted, then status
@@ -131,7 +139,7 @@ class Desk:
         self._check_means(order, instrument)
         self.orders[order.id] = order
         self._working.setdefault(vt_symbol, {})[order.id] = order
-        self._expiry[order.id] = self.market.day_end(vt_symbol)
+        self._expiry[order.id] = None if lasting else self.market.day_end(vt_symbol)
         self._hold(order, instrument)
         self.market.watch(vt_symbol)
         order.status = "NOTTRADED"
@@ -152,6 +160,13 @@ class Desk:
         order = self._must_work(order_id)
         order.reason = reason
         self._end(order, "CANCELLED")
+        return order
+
+    def reject(self, order_id: str, reason: str) -> Order:
+        """End a working order as the broker's refusal after all. Raises as :meth:`cancel` does."""
+        order = self._must_work(order_id)
+        order.reason = reason
+        self._end(order, "REJECTED")
         return order
 
     def amend(self, order_id: str, *, price: Decimal | None = None, volume: int | None = None) -> Order:
@@ -320,7 +335,7 @@ class Desk:
         fee = self._fee(order, instrument, volume, turnover)
         cumulative = order.traded + volume
         fill = Fill(
-            f"{order.id}-{cumulative}",
+            self._fill_id(order, cumulative),
             order.id,
             order.account,
             order.vt_symbol,

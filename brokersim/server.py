@@ -137,6 +137,7 @@ class Simulator:
         for half in self.halves.values():
             await half.turn()
             await half.settle()
+        await asyncio.sleep(0)  # a long move leaves the other connections their turn
 
 
 async def serve(options: Options, on_ready: Callable[[dict[str, object]], None], stop: asyncio.Event) -> None:

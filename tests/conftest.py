@@ -18,7 +18,7 @@ _VNTRADER.mkdir()
 (_VNTRADER / "broker_limits.json").write_text(
     json.dumps({"list_reads_per_second": 500, "orders_per_second": 200}), encoding="utf-8"
 )
-os.environ.setdefault("LANG", "zh_CN.UTF-8")
+os.environ["LANGUAGE"] = "zh_CN"  # the lines that tests wait for
 os.environ["VNPY_TESTS_FOLDER"] = _HOME.name
 _before = Path.cwd()
 os.chdir(_HOME.name)

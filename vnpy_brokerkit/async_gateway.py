@@ -30,6 +30,7 @@ from vnpy.trader.object import CancelRequest, ContractData, OrderRequest, Subscr
 from .clock import Clock, SystemClock
 from .credentials import mask
 from .errors import BrokerError
+from .guard import Guard, Limits
 from .i18n import _
 from .identity import OrderIds
 from .latch import person_connects
@@ -76,6 +77,7 @@ class AsyncGateway(BaseGateway):
         self.session: Session | None = None
         self._outbox: deque[tuple[float, Callable[[], None]]] = deque()
         """News of orders whose send_order may not have returned to its caller yet."""
+        self._guard: Guard | None = None
         self.subscriptions: dict[tuple[str, Exchange], None] = {}
         """What was subscribed, in order; it outlives a session."""
         self.secrets: list[str] = []
@@ -222,6 +224,13 @@ class AsyncGateway(BaseGateway):
     def owns(self, vt_symbol: str) -> bool:
         """Tell whether this gateway's contract and ticks of an instrument reach the engine."""
         return self.routes.owner(vt_symbol) == self.gateway_name
+
+    def guarded_by(self, limits: Limits) -> Guard:
+        """Return the guard with these limits; it is one for the gateway's life, so that a reconnect lifts no limit."""
+        if self._guard is None:
+            self._guard = Guard(limits)
+        self._guard.limits = limits
+        return self._guard
 
     def log(self, text: str) -> None:
         """Write one line to vn.py's log, without the secrets."""

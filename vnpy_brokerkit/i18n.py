@@ -14,3 +14,8 @@ LOCALE_DIR = Path(__file__).resolve().parent.parent / "vnpy_brokers" / "locale"
 _translations = gettext.translation("vnpy_brokers", localedir=LOCALE_DIR, fallback=True)
 
 _ = _translations.gettext
+
+
+def N_(message: str) -> str:
+    """Mark a text of a table for the catalogues; it is translated where it is used."""
+    return message

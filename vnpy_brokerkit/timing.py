@@ -57,3 +57,12 @@ class Timing:
     close_answers: float = 3
     """How long close() waits for the answers to cancels."""
     close_most: float = 5
+    heartbeat: float = 8
+    """A connection that brought nothing for this long is asked whether it still lives."""
+    heartbeat_answer: float = 5
+    held_line: float = 10
+    """An order that got no answer for this long is probably held for a person's Transmit: one line says so."""
+    code_grace: float = 0.5
+    """How long a status may follow an error code before the code alone decides."""
+    commission_wait: float = 0.25
+    """How long a fill waits for its commission before it is told without."""

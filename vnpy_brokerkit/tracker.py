@@ -44,13 +44,17 @@ class OrderReport:
 
 @dataclass(frozen=True)
 class FillReport:
-    """One execution: ``volume`` shares at ``price``, the order's filled volume being ``cumulative`` after it."""
+    """One execution: ``volume`` shares at ``price``, the order's filled volume being ``cumulative`` after it.
+
+    ``tradeid`` is the broker's own id of it, where it has one that is the same in push and list.
+    """
 
     volume: Decimal
     price: Decimal
     cumulative: Decimal
     time: datetime
     extra: dict[str, str] = field(default_factory=dict)
+    tradeid: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,10 @@ class OrderTracker:
             order.broker_id = order.broker_id or broker_id
             self._by_broker_id.setdefault(broker_id, order)
 
+    def alias(self, order: TrackedOrder, name: str) -> None:
+        """Give an order another name to be found by, which is not the number that its fills are counted under."""
+        self._by_broker_id.setdefault(name, order)
+
     def happen(self, order: TrackedOrder, happening: Happening, reason: str = "") -> bool:
         """Move an order along the lifecycle; return whether anything that vn.py sees changed."""
         before = (STATE2VT[order.state], order.reason)
@@ -228,7 +236,7 @@ class OrderTracker:
         new: list[Fill] = []
         for start, end in _uncovered(low, high, order.fills):
             fill = Fill(
-                tradeid=f"{order.broker_id}-{_plain(end)}",
+                tradeid=report.tradeid if report.tradeid and not new else f"{order.broker_id}-{_plain(end)}",
                 volume=end - start,
                 price=report.price,
                 low=start,

@@ -21,7 +21,7 @@ from vnpy.trader.object import ContractData
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
-from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.i18n import N_, _
 from vnpy_brokerkit.price_grid import plausible_tick, tick_size
 from vnpy_brokerkit.symbols import SymbolError, canonical
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
@@ -47,10 +47,10 @@ class Market(NamedTuple):
 
 
 MARKETS: Mapping[str, Market] = {
-    "K": Market("K", Region.HK, Exchange.SEHK, "HKD", "Asia/Hong_Kong", "港股"),
-    "P": Market("P", Region.US, Exchange.SMART, "USD", "America/New_York", "美股"),
-    "t": Market("t", Region.CONNECT, Exchange.SSE, "CNY", "Asia/Shanghai", "沪股通"),
-    "v": Market("v", Region.CONNECT, Exchange.SZSE, "CNY", "Asia/Shanghai", "深股通"),
+    "K": Market("K", Region.HK, Exchange.SEHK, "HKD", "Asia/Hong_Kong", N_("港股")),
+    "P": Market("P", Region.US, Exchange.SMART, "USD", "America/New_York", N_("美股")),
+    "t": Market("t", Region.CONNECT, Exchange.SSE, "CNY", "Asia/Shanghai", N_("沪股通")),
+    "v": Market("v", Region.CONNECT, Exchange.SZSE, "CNY", "Asia/Shanghai", N_("深股通")),
 }
 EXCHANGE2MARKET: Mapping[Exchange, Market] = {market.exchange: market for market in MARKETS.values()}
 

@@ -21,16 +21,11 @@ from vnpy_brokerkit.errors import (
     TimedOut,
     UnknownOutcome,
 )
-from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.i18n import N_, _
 
 LOGIN_ROUTE = "/trade/TradeLogin"
 MAX_WORDS = 200
 """The broker's own text is cut to this many characters in a message."""
-
-
-def N_(message: str) -> str:
-    """Mark a text for the catalogues (gettext's own name for it); it is translated where it is used."""
-    return message
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ CODES: tuple[BrokerCode, ...] = (
     BrokerCode(
         "1013",
         N_("登录被挤下线"),
-        N_("只重新登录一次，再被挤下线则停止并告警"),
+        N_("只重新登录一次；一小时内再被挤下线则告警，等待5至30分钟后再登录"),
         N_("请关闭其他使用同一账号的OpenAPI程序"),
         LoginFailed,
         relogin=True,

@@ -17,6 +17,7 @@ from vnpy_brokerkit.errors import BrokerError
 from vnpy_brokerkit.guard import Guard, OrderFacts
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.price_grid import align, on_grid
+from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, TrackedOrder
 from vnpy_brokerkit.trading_hours import Region, Segment, auction
@@ -33,10 +34,6 @@ TYPE_AUCTION_LIMIT = "0"
 TYPE_ODD_LOT = "7"
 SESSION_REGULAR, SESSION_EXTENDED = "0", "1"
 DIRECTION2SIDE: Mapping[Direction, str] = {Direction.LONG: "1", Direction.SHORT: "2"}
-
-
-class Refusal(Exception):
-    """Raised for an order that must not leave; its text is for the trader."""
 
 
 class OrderChecks:
@@ -75,7 +72,7 @@ class OrderChecks:
         if order.type not in (OrderType.LIMIT, OrderType.MARKET):
             raise Refusal(_("不支持{}委托，未发送；华盛通支持限价，美股另支持市价").format(order.type.value))
         if order.type is OrderType.MARKET and market.region is not Region.US:
-            raise Refusal(_("{}不支持市价委托，未发送；请改用限价").format(market.name))
+            raise Refusal(_("{}不支持市价委托，未发送；请改用限价").format(_(market.name)))
         if order.direction not in DIRECTION2SIDE:
             raise Refusal(_("不支持的方向{}，未发送").format(order.direction.value))
         board = await self._quote(order)

@@ -88,7 +88,7 @@ class OrderSync:
             deals = await read_deals(self._read_list, market)
             if self._take_deals(market, deals.rows):
                 return
-        self._say_once(market, _("{}的成交与委托列表暂不一致，将继续核对").format(MARKETS[market].name))
+        self._say_once(market, _("{}的成交与委托列表暂不一致，将继续核对").format(_(MARKETS[market].name)))
 
     async def _read_orders(self, market: str) -> bool:
         listing = await read_orders(self._read_list, market)
@@ -97,7 +97,9 @@ class OrderSync:
         for row in listing.rows:
             self._take_row(row, market)
         if not listing.complete:
-            self._say_once(f"{market}-pages", _("{}的委托列表没有读完整，不据此判断委托是否存在").format(market))
+            self._say_once(
+                f"{market}-pages", _("{}的委托列表没有读完整，不据此判断委托是否存在").format(_(MARKETS[market].name))
+            )
             return False
         self._baseline.add(market)
         await self._look_up_missing(market, {row.entrust_id for row in listing.rows})

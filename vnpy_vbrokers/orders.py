@@ -21,11 +21,12 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import Happening, State
 from vnpy_brokerkit.reconcile import Key, likeness, may_be_ours
+from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder
 
 from .contracts import EXCHANGE2MARKET, MARKETS, to_code
-from .order_checks import OrderChecks, Refusal, plain_text
+from .order_checks import OrderChecks, plain_text
 from .order_lists import fill_of_push, report_of_push
 from .settings import Settings
 from .wire.push import OrderUpdate
@@ -206,13 +207,13 @@ class Orders:
             if not order.broker_id and EXCHANGE2MARKET[order.exchange].code == market:
                 order.cancel_wanted = True
         if not orders:
-            self._outlet.log(_("{}没有可撤的委托").format(MARKETS[market].name))
+            self._outlet.log(_("{}没有可撤的委托").format(_(MARKETS[market].name)))
             return
         params = {"exchangeType": market, "entrustId": [order.broker_id for order in orders]}
         try:
             reply = parse_batch_cancel(await self._mutate(CANCEL_MANY, params))
         except BrokerError as error:
-            self._outlet.log(_("{}全撤失败或结果未知：{}").format(MARKETS[market].name, error.text))
+            self._outlet.log(_("{}全撤失败或结果未知：{}").format(_(MARKETS[market].name), error.text))
         else:
             for failed in reply.fail_cancel_entrust.rows:
                 self._outlet.log(_("委托{}撤单失败：{}").format(failed.fail_entrust_id, failed.remark))

@@ -17,7 +17,7 @@ from vnpy.trader.utility import TEMP_DIR
 from vnpy_brokerkit import embedded, trading_hours
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, PermissionDenied
-from vnpy_brokerkit.guard import Guard, load_limits
+from vnpy_brokerkit.guard import load_limits
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.session import Session
@@ -193,7 +193,7 @@ class VbrokersSession(Session):
             settings=settings,
             markets=lambda: self._markets,
             market_data=market_data,
-            guard=Guard(limits),
+            guard=gateway.guarded_by(limits),
             clock=self._clock,
             timing=self._timing,
             log=gateway.log,
@@ -320,7 +320,7 @@ class VbrokersSession(Session):
         if market in self._markets:
             self._markets.remove(market)
             self._gateway.log(
-                _("账户没有{}权限（{}），已停用该市场；开通后请重新连接").format(MARKETS[market].name, error.text)
+                _("账户没有{}权限（{}），已停用该市场；开通后请重新连接").format(_(MARKETS[market].name), error.text)
             )
 
     # ------------------------------------------------------------------ keeping current

@@ -31,6 +31,11 @@ def zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+@lru_cache(maxsize=256)
+def _written(at: datetime, zone_name: str, form: str) -> str:
+    return at.astimezone(zone(zone_name)).strftime(form)
+
+
 @dataclass
 class Backend:
     """The Gateway's inside."""
@@ -68,7 +73,7 @@ class Backend:
         """An instant as quotes write it (6.1)."""
         wanted = self.switches.trade_time_zone
         name = MARKET_OF_EXCHANGE[instrument.exchange].zone if wanted == "exchange" else wanted
-        return at.astimezone(zone(name)).strftime(TIME_FORMATS[self.switches.trade_time])
+        return _written(at.replace(microsecond=0), name, TIME_FORMATS[self.switches.trade_time])
 
     def orders(self, market: MarketCode) -> list[Order]:
         """All orders of one market, newest first."""

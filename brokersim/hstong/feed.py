@@ -6,6 +6,7 @@ One set for the whole Gateway: (topic, security). A new subscription is answered
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from brokersim.hstong import frames
 from brokersim.hstong.backend import Backend, security_of
@@ -33,12 +34,16 @@ def shown_depth(instrument: Instrument, *, depth_right: bool) -> int | None:
 
 
 class Feed:
-    """The subscriptions, and the pushes of each played quote."""
+    """The subscriptions, and the pushes of each played quote; none is made while ``is_heard`` says that nobody hears."""
 
-    def __init__(self, backend: Backend, publish: Callable[[frames.Payload], None]) -> None:
+    def __init__(
+        self, backend: Backend, publish: Callable[[frames.Payload], None], is_heard: Callable[[], bool]
+    ) -> None:
         self._backend = backend
         self._publish = publish
+        self._is_heard = is_heard
         self._topics: dict[str, set[int]] = {}
+        self._security = lru_cache(maxsize=None)(lambda vt_symbol: security_of(backend.instrument(vt_symbol)))
         self.routes = {"/hq/Subscribe": self.subscribe, "/hq/Unsubscribe": self.unsubscribe}
 
     def follows(self, vt_symbol: str) -> bool:
@@ -75,7 +80,7 @@ class Feed:
     def on_quote(self, quote: Quote, previous: Quote | None) -> None:
         """A played quote: push it to the topics that subscribe it."""
         topics = self._topics.get(quote.vt_symbol)
-        if not topics:
+        if not topics or not self._is_heard():
             return
         instrument = self._backend.instrument(quote.vt_symbol)
         traded = self._last_print(instrument) if previous is None or quote.volume != previous.volume else None
@@ -101,7 +106,7 @@ class Feed:
     def _payloads(
         self, topic: int, instrument: Instrument, quote: Quote, traded: Print | None
     ) -> Iterator[frames.Payload]:
-        security = security_of(instrument)
+        security = self._security(instrument.vt_symbol)
         night = quote.segment == "night"
         if topic == QUOTE or (topic == QUOTE_NIGHT and night):
             yield frames.quote_notify(security, quote, self._backend.trade_time(quote.last_time, instrument))
@@ -123,7 +128,7 @@ class Feed:
             return []
         depth = shown_depth(instrument, depth_right=deep)
         segment = SEGMENT_CODES[quote.segment]
-        security = security_of(instrument)
+        security = self._security(instrument.vt_symbol)
         return [
             frames.book_notify(security, frames.BID, quote.bids[:depth], segment),
             frames.book_notify(security, frames.ASK, quote.asks[:depth], segment),

@@ -14,6 +14,7 @@ from vnpy_vbrokers.wire.proto import push_pb2 as pb
 
 HEADER = struct.Struct("<2shBBii128sBq")
 MAGIC = b"HS"
+NO_SIGNATURE = bytes(128)
 PUSH = 3
 TYPE_URL = "type.googleapis.com/"
 MAX_BODY = 8 * 1024 * 1024
@@ -34,7 +35,7 @@ BID, ASK = 0, 1
 
 def header(serial: int, length: int, *, magic: bytes = MAGIC) -> bytes:
     """The header in front of a body of ``length`` bytes; the signature is left zero (13.1)."""
-    return HEADER.pack(magic, PUSH, 0, 0, serial, length, bytes(128), 0, 0)
+    return HEADER.pack(magic, PUSH, 0, 0, serial, length, NO_SIGNATURE, 0, 0)
 
 
 def frame(serial: int, time_ms: int, payload: Payload) -> bytes:

@@ -70,7 +70,7 @@ class VbrokersHalf:
         self.desk.on_change = self._on_change
         conditional = ConditionalOrders(self.backend, next_id, self._place_triggered)
         self.orders = Orders(self.backend, self._notices, conditional, next_id)
-        feed = Feed(self.backend, self.push.publish)
+        feed = Feed(self.backend, self.push.publish, lambda: self.push.is_heard)
         self.backend.session.on_end = feed.clear
         world.market.listeners.append(feed.on_quote)
         quotes = Quotes(self.backend, feed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection
 from datetime import datetime
 
@@ -19,6 +20,8 @@ from vnpy_vbrokers.wire.proto import push_pb2 as pb
 
 MAX_QUEUED = 8 * 1024 * 1024
 """Bytes that may wait for one client; one that lets more pile up is dropped."""
+MOST_JOINED = 256
+"""So many waiting frames at most are written at once."""
 SETTLE_S = 2.0
 """How long :meth:`PushServer.settle` waits for a client to read what was pushed; then it is not waited for any more."""
 LATE_MS = 500
@@ -35,8 +38,11 @@ class _Client:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self._queue: asyncio.Queue[list[bytes] | None] = asyncio.Queue()
+        self._queue: deque[list[bytes]] = deque()
         self._waiting = 0
+        self._wanted = asyncio.Event()
+        """Set while there is something to write, or nothing more to come."""
+        self._finished = False
         self.muted = False
         self.idle = asyncio.Event()
         """Set while nothing waits."""
@@ -48,31 +54,45 @@ class _Client:
         """Queue one write per part."""
         if self.muted:
             return
-        self.idle.clear()
-        self._waiting += sum(map(len, parts))
+        for part in parts:
+            self._waiting += len(part)
         if self._waiting > MAX_QUEUED:
             logger.warning("brokersim: a push client does not read, it is dropped")
             self.close()
             return
-        self._queue.put_nowait(parts)
+        if not self._queue:
+            self.idle.clear()
+            self._wanted.set()
+        self._queue.append(parts)
 
     def finish(self) -> None:
         """Close once everything that waits is written; nothing more is taken."""
-        self.muted = True
-        self._queue.put_nowait(None)
+        self.muted = self._finished = True
+        self._wanted.set()
 
     async def write(self) -> None:
-        """Write what is queued, until :meth:`finish`."""
-        while (parts := await self._queue.get()) is not None:
-            for part in parts:
-                self._writer.write(part)
-                await self._writer.drain()
-                self._waiting -= len(part)
-                if len(parts) > 1:
-                    await asyncio.sleep(SPLIT_PAUSE)
-            if self._queue.empty():
+        """Write what is queued, until :meth:`finish`; frames that wait one behind the other go out together."""
+        while self._queue or not self._finished:
+            if not self._queue:
+                self._wanted.clear()
                 self.idle.set()
                 self.left_behind = False
+                await self._wanted.wait()
+                continue
+            whole: list[bytes] = []
+            while self._queue and len(self._queue[0]) == 1 and len(whole) < MOST_JOINED:
+                whole += self._queue.popleft()
+            if whole:
+                await self._write(b"".join(whole))
+            else:
+                for part in self._queue.popleft():
+                    await self._write(part)
+                    await asyncio.sleep(SPLIT_PAUSE)
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+        self._waiting -= len(data)
 
     def close(self) -> None:
         self.muted = True
@@ -97,8 +117,9 @@ class PushServer:
         self._timers: set[asyncio.TimerHandle] = set()
 
     @property
-    def has_clients(self) -> bool:
-        return bool(self._clients)
+    def is_heard(self) -> bool:
+        """Does a push make any difference: is a client there, or a fault armed that may strike at it."""
+        return bool(self._clients) or self._faults.armed
 
     def hold(self) -> None:
         """Let order pushes wait, until as many calls of :meth:`release`."""
@@ -179,6 +200,9 @@ class PushServer:
     def _publish(self, payload: frames.Payload, faults: Collection[Fault]) -> None:
         self._serial += 1
         data = frames.frame(self._serial, int(self._now().timestamp() * 1000), payload)
+        if not (self._faults.armed or faults):
+            self._send([data])
+            return
         is_order = isinstance(payload, pb.TradeStockDeliverNotify)
         channels = {"push", "order_push"} if is_order else {"push"}
         struck = self._faults.hit(BROKER, {"push", payload.DESCRIPTOR.name}, channels)
@@ -225,9 +249,10 @@ class PushServer:
             self._later((LATE_MS if ms is None else ms) / 1000, lambda: self._send([data]))
 
     def _send(self, parts: list[bytes]) -> None:
-        joined, self._unjoined = self._unjoined, []
         overtaken, self._overtaken = self._overtaken, []
-        parts = [b"".join([*joined, parts[0]]), *parts[1:]]
+        if self._unjoined:
+            parts = [b"".join([*self._unjoined, parts[0]]), *parts[1:]]
+            self._unjoined.clear()
         for client in list(self._clients):
             client.send(parts)
             for data in overtaken:

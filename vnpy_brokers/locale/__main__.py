@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import sys
 
-from .catalogue import LANGUAGES, compile_catalogue, read_catalogue, read_sources, refresh, untranslated, write_catalogue
+from vnpy_brokers.console import speak_utf8
+
+from . import catalogue
 
 
 def main() -> int:
     """Refresh every language; return 0 when all is translated, else 1."""
     left = 0
-    sources = read_sources()
-    for language in LANGUAGES:
-        catalogue = read_catalogue(language)
-        refresh(catalogue, sources)
-        write_catalogue(catalogue, language)
-        compile_catalogue(catalogue, language)
-        missing = untranslated(catalogue)
+    sources = catalogue.read_sources()
+    for language in catalogue.LANGUAGES:
+        translations = catalogue.read_catalogue(language)
+        catalogue.refresh(translations, sources)
+        catalogue.write_catalogue(translations, language)
+        catalogue.compile_catalogue(translations, language)
+        missing = catalogue.untranslated(translations)
         left += len(missing)
-        sys.stdout.write(f"{language}: {len(catalogue)} texts, {len(missing)} to translate\n")
-        for line in missing:
-            sys.stdout.write(f"  {line}\n")
+        sys.stdout.write(f"{language}: {len(translations)} texts, {len(missing)} to translate\n")
+        sys.stdout.writelines(f"  {line}\n" for line in missing)
     return 1 if left else 0
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a console's or a pipe's: always a TextIOWrapper
+    speak_utf8()
     raise SystemExit(main())
