@@ -18,17 +18,16 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from brokersim.faults import BadFault, Fault
 from brokersim.faults import parse as parse_faults
 from brokersim.half import BadCall, OpeningPosition, Options
+from brokersim.positions import parse as parse_positions
 from brokersim.server import HALVES, serve
 
 POSITIONS_HELP = (
     "opening positions, a JSON list of "
     '{"broker": "vbrokers", "account": "VBROKERS", "vt_symbol": "00700.SEHK", "volume": 200, "price": "320.4"}'
-    " (volume negative for short, price the average cost)"
+    " (volume negative for short, price the average cost; the account tells the broker where it is left out)"
 )
 
 
@@ -124,9 +123,9 @@ def _positions(path: Path | None) -> tuple[OpeningPosition, ...]:
     if path is None:
         return ()
     try:
-        return tuple(msgspec.json.decode(path.read_bytes(), type=list[OpeningPosition]))
-    except msgspec.DecodeError as error:
-        raise BadCall(f"positions: {path}: {error}") from error
+        return parse_positions(path.read_bytes())
+    except BadCall as error:
+        raise BadCall(f"{path}: {error}") from error
 
 
 async def _run(options: Options, until_stdin_closes: bool) -> None:

@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from brokersim.faults import parse as parse_faults
-from brokersim.half import BadCall, OpeningPosition, Options
+from brokersim.half import BadCall, Options
+from brokersim.positions import convert as convert_positions
 from brokersim.server import HALVES, serve
 
 CALL_TIMEOUT_S = 60.0
@@ -146,7 +147,7 @@ def running(
     *,
     process: bool = False,
     faults: Sequence[Mapping[str, object]] = (),
-    positions: Sequence[Mapping[str, object]] = (),
+    positions: Sequence[Mapping[str, object]] | Mapping[str, Sequence[Mapping[str, object]]] = (),
     **options: Any,
 ) -> Iterator[Simulation]:
     """A simulator in a thread with its own loop, or with ``process`` in a child process; gone when the block ends.
@@ -162,18 +163,11 @@ def running(
         only=wanted[0] if len(wanted) == 1 else None,
         data=None if data is None else Path(data),
         faults=tuple(parse_faults(json.dumps(list(faults)))),
-        positions=tuple(_positions(positions)),
+        positions=convert_positions(positions),
     )
     chosen = replace(chosen, **options)
     with _in_process(chosen) if process else _in_thread(chosen) as ready:
         yield _simulation(ready)
-
-
-def _positions(positions: Sequence[Mapping[str, object]]) -> list[OpeningPosition]:
-    try:
-        return msgspec.convert(list(positions), list[OpeningPosition])
-    except msgspec.ValidationError as error:
-        raise BadCall(f"positions: {error}") from error
 
 
 @contextlib.contextmanager

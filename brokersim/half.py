@@ -30,7 +30,7 @@ class PhoneOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     volume: Number
     account: str | None = None
     type: Literal["LIMIT", "MARKET", "STOP"] = "LIMIT"
-    price: Number = 0
+    price: Number | None = None
 
 
 class OpeningPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from brokersim.book import Book
-from brokersim.clock import SimClock
+from brokersim.clock import Mode, SimClock
 from brokersim.generator import GeneratedSeries
 from brokersim.history import Adjust, History, Scope
 from brokersim.instruments import DEFAULT_LOTS, Listing, instrument_of_file, table
@@ -44,9 +44,11 @@ __all__ = ["Adjust", "Market", "Print"]
 
 START_WITHOUT_DATA = datetime(2026, 3, 10, 13, 30, tzinfo=timezone.utc)
 """Where a data clock starts when there is no data file: a usual New York open."""
-LONGEST_PLAYED = 36 * 3600 * 1000
-"""A data clock set further ahead than this (milliseconds) jumps: only this much before the new time is played quote
-by quote."""
+LONGEST_PLAYED: dict[Mode, int] = {"data": 36 * 3600 * 1000, "wall": 8 * 3600 * 1000}
+"""A step over more milliseconds of the clock than this is a jump: a clock set far ahead, a machine that slept. Nothing
+in between is played; a wall replay goes on where it was."""
+PLAYED_OF_JUMP = 60 * 1000
+"""Milliseconds before the end of a jump that are played quote by quote, so that everybody sees the new quotes."""
 
 Listener = Callable[[Quote, "Quote | None"], None]
 
@@ -119,8 +121,9 @@ class Market:
         target = self._target()
         if target < self._position:
             self._go_back(target)
-        elif self.clock.mode == "data" and target - self._position > LONGEST_PLAYED:
-            self._stand_at(target - LONGEST_PLAYED)
+        elif target - self._position > LONGEST_PLAYED[self.clock.mode] * self._pace:
+            self._jump(target)
+        target = self._target()
         self._stepping = True
         try:
             self._play_to(target)
@@ -201,6 +204,11 @@ class Market:
             return to_ms(self.clock.now())
         return round((self.clock.unpaused() - self._origin) / MILLISECOND * self.speed)
 
+    @property
+    def _pace(self) -> float:
+        """Milliseconds of the timeline in one of the clock."""
+        return 1 if self.clock.mode == "data" else self.speed
+
     def _stamp(self, position: int) -> datetime:
         """The instant that a quote at a position of the timeline shows."""
         if self.clock.mode == "data":
@@ -212,6 +220,12 @@ class Market:
             self._origin += self.clock.unpaused() - self._origin - MILLISECOND * (self._position / self.speed)
         else:
             self._stand_at(target)
+
+    def _jump(self, target: int) -> None:
+        if self.clock.mode == "wall":
+            self._origin += MILLISECOND * ((target - self._position) / self.speed - PLAYED_OF_JUMP)
+        else:
+            self._stand_at(target - PLAYED_OF_JUMP)
 
     def _stand_at(self, position: int) -> None:
         self._position = position

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from brokersim.clock import SimClock
+from brokersim.clock import Mode, SimClock
 from brokersim.control import Control
 from brokersim.faults import FaultRegistry
 from brokersim.half import BadCall, Half, Options, World
@@ -23,8 +23,8 @@ CLOSING_TURNS = 3
 """Turns of the loop in which an aborted connection is surely closed."""
 SLICES = 1000
 """A long move of the clock is made in at most so many steps, so that clients can read what it pushes."""
-LONGEST_PLAY_S = 3 * 86_400
-"""A longer move of the clock is a jump: one step."""
+LONGEST_PLAY_S: dict[Mode, int] = {"data": 3 * 86_400, "wall": 86_400}
+"""A longer move of the clock is a jump: one step. The wall's market has no nights, so its day is longer to play."""
 
 
 def _vbrokers(world: World) -> Half:
@@ -111,7 +111,7 @@ class Simulator:
     async def advance(self, seconds: float) -> None:
         """Move the clock, playing in order every quote in between, and wait until it is written out."""
         async with self._moving:
-            if self.clock.paused or not 0 < seconds <= LONGEST_PLAY_S:
+            if self.clock.paused or not 0 < seconds <= LONGEST_PLAY_S[self.clock.mode]:
                 self.clock.advance(seconds)
                 await self._play()
                 return

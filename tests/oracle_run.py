@@ -103,7 +103,8 @@ def run(script: Script) -> None:
         }
         for stock in STOCKS.values()
     ]
-    with OracleRig(positions=positions, switches=script.switches) as rig:
+    rig = OracleRig(positions=positions, switches=script.switches)
+    with rig:
         _Runner(rig).run(script)
 
 
@@ -116,6 +117,8 @@ class _Runner:
         self._sent: list[str] = []
         """vt_orderids of the present engine."""
         self._sent_in_all = 0
+        self._before = 0
+        """Requests for orders that the broker had before the present engine."""
         self._slow_until = 0.0
         self._acts: dict[type[Any], Callable[[Any], None]] = {
             Send: self._send,
@@ -202,15 +205,17 @@ class _Runner:
     def _restart(self, step: Restart) -> None:
         self._rig.restart_engine()
         self._sent = []
+        self._before = self._rig.sim.wire()["vbrokers"].get(PLACE, 0)
         self._rig.subscribe(*STOCKS)
 
     def _await(self) -> None:
         rig = self._rig
 
         def arrived() -> bool:
-            gone = rig.sim.wire()["vbrokers"].get(PLACE, 0)
-            refused = sum(self._engine_order(o).status is Status.REJECTED for o in self._sent)
-            return gone + refused >= len(self._sent)
+            arrived = rig.sim.wire()["vbrokers"].get(PLACE, 0) - self._before
+            orders = [self._engine_order(vt_orderid) for vt_orderid in self._sent]
+            ended_here = sum(not order.is_active() and not (order.extra or {}).get("broker_id") for order in orders)
+            return arrived + ended_here >= len(self._sent)
 
         rig.wait(arrived, "the orders at the broker", DEADLINE)
 
@@ -300,7 +305,8 @@ def _wrong_steps(seen: Recorder) -> list[str]:
         last[data.vt_orderid] = data
         if before is None:
             continue
-        if RANK[data.status] < RANK[before.status] or (before.status is Status.REJECTED and data.status != before.status):
+        ended = before.status in (Status.REJECTED, Status.ALLTRADED)
+        if RANK[data.status] < RANK[before.status] or (ended and data.status is not before.status):
             wrong.append(f"{data.vt_orderid} from {before.status.name} to {data.status.name}")
         if data.traded < before.traded:
             wrong.append(f"{data.vt_orderid} from {before.traded} filled to {data.traded}")

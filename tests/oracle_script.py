@@ -272,7 +272,8 @@ class _Pen:
 
     def _fault_of_a_read(self) -> list[dict[str, Any]]:
         dice = self._dice
-        when = {"message": dice.choice(READS), "nth": dice.choice((1, 1, 2, 4)), "phase": dice.choice(("before", "after"))}
+        route, nth, phase = dice.choice(READS), dice.choice((1, 1, 2, 4)), dice.choice(("before", "after"))
+        when = {"message": route, "nth": nth, "phase": phase}
         times = dice.choice((1, 2, 4, 9))
         code = dice.choice(("1001", "1008", "1011", "1012", "1014", "1015", "1017", "1018"))
         kinds = [
@@ -294,9 +295,8 @@ class _Pen:
         name = dice.choice(("push", "TradeStockDeliverNotify", "TradeStockDeliverNotify"))
         when = {"message": name, "nth": dice.choice((1, 1, 2, 3))}
         times = dice.choice((1, 2, 4))
-        kinds = [
-            fault("push", mode=mode, when=when, times=times) for mode in ("duplicate", "reorder", "late", "lose", "lose")
-        ]
+        modes = ("duplicate", "reorder", "late", "lose", "lose")
+        kinds = [fault("push", mode=mode, when=when, times=times) for mode in modes]
         kinds += [
             fault("drop", when=when),
             fault("drop", when={**when, "phase": "after"}),

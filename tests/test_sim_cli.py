@@ -125,6 +125,22 @@ def test_files(tmp_path: Path) -> None:
         assert httpx.post(url, json={}, trust_env=False).json()["err"] == "1012"
 
 
+def test_the_positions_of_one_state_are_the_opening_positions_of_another(tmp_path: Path) -> None:
+    rows = [{"account": "VBROKERS", "vt_symbol": "AAPL.SMART", "volume": "7", "price": "101.5"}]
+    files = {"list": rows, "by broker": {"vbrokers": rows}}
+    shown = []
+    for name, content in files.items():
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        with started("--positions", str(path), "--clock", "data") as (_, ready):
+            shown.append(httpx.get(f"{ready['control']}/state", trust_env=False).json()["vbrokers"]["positions"])
+    assert shown[0] == shown[1]
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(shown[0]), encoding="utf-8")  # with last and pnl
+    with started("--positions", str(path), "--clock", "data") as (_, ready):
+        assert httpx.get(f"{ready['control']}/state", trust_env=False).json()["vbrokers"]["positions"] == shown[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -150,6 +166,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert (code, "unknown fault 'dance'" in err) == (2, True)
     code, err = refused("--positions", str(bad))
     assert (code, "positions" in err) == (2, True)
+    half = {"account": "VBROKERS", "vt_symbol": "AAPL.SMART", "volume": 0.5, "price": 1}
+    bad.write_text(json.dumps([half]), encoding="utf-8")
+    code, err = refused("--positions", str(bad))
+    assert (code, "volume must be a whole number" in err) == (2, True)
     code, err = refused("--faults", str(tmp_path / "missing.json"))
     assert (code, "missing.json" in err) == (2, True)
 

@@ -71,6 +71,42 @@ def test_clock_calls(sim: brokersim.Simulation) -> None:
     assert sim.pause() <= sim.resume()
 
 
+@pytest.mark.parametrize("clock", ["wall", "data"])
+def test_a_clock_moved_by_a_year_answers_at_once_and_keeps_the_push_client(clock: str) -> None:
+    with brokersim.running(clock=clock) as sim, socket.create_connection(_address(sim.push_address)) as push:
+        securities = [{"dataType": 20000, "code": code} for code in ("AAPL", "IBM", "TSLA")]
+        body = {"params": {"topicId": 17, "security": securities}}
+        httpx.post(f"{sim.vbrokers_url}/hq/Subscribe", json=body, trust_env=False)
+        begin = sim.clock()
+        assert sim.advance(365 * 86_400) - begin >= timedelta(days=365)
+        push.settimeout(10)
+        assert push.recv(2) == b"HS"
+        sim.advance(1)  # nothing has hung
+
+
+def _address(text: str | None) -> tuple[str, int]:
+    assert text is not None
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def test_a_long_move_of_the_clock_leaves_other_connections_their_turn() -> None:
+    with brokersim.running(clock="data") as sim, socket.create_connection(_address(sim.push_address)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        body = {"params": {"topicId": 17, "security": [{"dataType": 20000, "code": "AAPL"}]}}
+        httpx.post(f"{sim.vbrokers_url}/hq/Subscribe", json=body, trust_env=False)
+        moving = threading.Thread(target=sim.advance, args=(86_400,))
+        begin = sim.clock()
+        moving.start()
+        try:
+            answers = 0
+            while moving.is_alive():
+                answers += begin < sim.clock() < begin + timedelta(days=1)
+        finally:
+            moving.join()
+        assert answers > 1
+
+
 def test_data_clock_stands_still_and_pause_stops_the_quotes() -> None:
     with brokersim.running(clock="data") as sim:
         begin = sim.clock()
@@ -140,6 +176,14 @@ def test_orders_from_the_phone_are_checked(sim: brokersim.Simulation, changes: d
     wanted: dict[str, Any] = {"vt_symbol": "AAPL.SMART", "direction": "LONG", "volume": 1, "price": 100} | changes
     with pytest.raises(ControlError, match=words):
         sim.order(**wanted)
+
+
+@pytest.mark.parametrize("price", [None, 0, "0"])
+def test_a_market_order_from_the_phone_needs_no_price(sim: brokersim.Simulation, price: object) -> None:
+    body = {"broker": "vbrokers", "account": "VBROKERS", "vt_symbol": "AAPL.SMART", "direction": "LONG"}
+    body |= {"type": "MARKET", "volume": "1", "price": price}  # type: ignore[dict-item] # JSON of any kind
+    answer = httpx.post(f"{sim.control_url}/orders", json=body, trust_env=False)
+    assert answer.json()["id"] == sim.state()["vbrokers"]["orders"][-1]["id"]
 
 
 def test_control_is_on_loopback_only(sim: brokersim.Simulation) -> None:

@@ -121,6 +121,8 @@ def test_error_instead_of_the_answer(broker: Desk) -> None:
 def test_http_status(broker: Desk) -> None:
     broker.sim.faults([fault("http_status", code=503), fault("http_status", when=at("TradeEntrust"))])
     assert broker.http.post("/trade/TradeSubscribe", json={}).status_code == 503
+    broker.sim.faults([fault("http_status", code="502", when=at("TradeSubscribe"))])
+    assert broker.http.post("/trade/TradeSubscribe", json={}).status_code == 502
     assert broker.http.post(ENTRUST, json={"params": order()}).status_code == 500
     assert placed(broker) == []
 

@@ -376,6 +376,42 @@ def test_speed_and_pause() -> None:
 
 
 @needs_data
+def test_a_wall_clock_set_back_leaves_the_replay_where_it_was() -> None:
+    clock, market = wall_market(utc(2026, 11, 20, 12), data=None)
+    clock.advance(120)
+    market.step()
+    before = market.quote("AAPL.SMART")
+    assert before.volume > 0
+    clock.set(utc(2013, 10, 7, 14))
+    market.step()
+    after = market.quote("AAPL.SMART")
+    assert (after.last, after.volume) == (before.last, before.volume)
+
+
+@pytest.mark.parametrize("speed", [1.0, 60.0])
+def test_a_machine_that_slept_does_not_play_what_it_missed(speed: float) -> None:
+    clock, market = wall_market(utc(2026, 11, 20, 12), data=None, speed=speed)
+    quotes = record(market, "AAPL.SMART")
+    clock.advance(60)
+    market.step()
+    played = len(quotes)
+    volume = quotes[-1].volume
+    clock.advance(400 * 86_400)
+    market.step()
+    assert played <= len(quotes) - played <= 2 * played
+    assert clock.now() - quotes[-1].time <= timedelta(seconds=1)
+    assert volume < quotes[-1].volume < 10 * volume  # the same day goes on
+
+
+def test_a_data_clock_set_to_another_day_plays_its_last_minute_alone() -> None:
+    clock, market = data_market(utc(2026, 3, 10, 14), data=None)
+    quotes = record(market, "AAPL.SMART")
+    clock.set(utc(2026, 3, 20, 15))
+    market.step()
+    assert quotes[0].time >= utc(2026, 3, 20, 14, 59)
+    assert quotes[-1].volume == market.quote("AAPL.SMART").volume > 100_000
+
+
 def test_wall_bars_of_today_are_the_quotes_played() -> None:
     clock, market = wall_market(NOW, speed=5)
     quotes = record(market, "SPY.SMART")

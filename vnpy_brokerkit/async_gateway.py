@@ -16,6 +16,8 @@ import traceback
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from datetime import datetime
 from typing import Any
@@ -25,7 +27,16 @@ from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange, Status
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.logger import logger
-from vnpy.trader.object import CancelRequest, ContractData, OrderRequest, SubscribeRequest, TickData
+from vnpy.trader.object import (
+    BarData,
+    CancelRequest,
+    ContractData,
+    HistoryRequest,
+    OrderRequest,
+    PositionData,
+    SubscribeRequest,
+    TickData,
+)
 
 from .clock import Clock, SystemClock
 from .credentials import mask
@@ -78,8 +89,11 @@ class AsyncGateway(BaseGateway):
         self._outbox: deque[tuple[float, Callable[[], None]]] = deque()
         """News of orders whose send_order may not have returned to its caller yet."""
         self._guard: Guard | None = None
+        self._world = ""
         self.subscriptions: dict[tuple[str, Exchange], None] = {}
         """What was subscribed, in order; it outlives a session."""
+        self.shown_positions: dict[str, PositionData] = {}
+        """What the engine was last told of each position held; it outlives a session, for what went flat in between."""
         self.secrets: list[str] = []
         """Texts that must never be seen: scrubbed out of every line that leaves."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -145,6 +159,19 @@ class AsyncGateway(BaseGateway):
     def query_position(self) -> None:
         """Read the positions soon."""
         self._post(self._query, "query_position")
+
+    def query_history(self, req: HistoryRequest) -> list[BarData]:
+        """Return bars; the one call that blocks its caller. [] and a line when it fails."""
+        loop, session = self._loop, self.session
+        if loop is None or session is None or threading.current_thread() is self._thread:
+            return super().query_history(req)
+        answer = asyncio.run_coroutine_threadsafe(session.bars(req), loop)
+        try:
+            return answer.result(self.timing.history_most)
+        except (BrokerError, TimeoutError, FutureTimeout, CancelledError) as error:
+            answer.cancel()
+            self.log(_("下载{}的历史数据失败：{}").format(req.vt_symbol, str(error) or type(error).__name__))
+            return []
 
     def close(self) -> None:
         """End everything: queued cancels first, then sockets, child and thread. 5 s at most; may be called twice."""
@@ -225,6 +252,12 @@ class AsyncGateway(BaseGateway):
         """Tell whether this gateway's contract and ticks of an instrument reach the engine."""
         return self.routes.owner(vt_symbol) == self.gateway_name
 
+    def enter(self, world: str) -> None:
+        """Begin to trade in this world: another broker's truth, whose orders must not be mixed with those of before."""
+        if self._world and self._world != world:
+            self.tracker = OrderTracker(self.gateway_name)
+        self._world = world
+
     def guarded_by(self, limits: Limits) -> Guard:
         """Return the guard with these limits; it is one for the gateway's life, so that a reconnect lifts no limit."""
         if self._guard is None:
@@ -251,6 +284,8 @@ class AsyncGateway(BaseGateway):
         task = asyncio.get_running_loop().create_task(self._guarded(work, name), name=f"{self.gateway_name}-{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first turn never awaits its work: nobody else would close that.
+        task.add_done_callback(lambda _done: work.close())
         return task
 
     def _mutate(self, work: Coroutine[Any, Any, Any], name: str) -> None:
@@ -373,11 +408,11 @@ class AsyncGateway(BaseGateway):
         if self._mutations:
             # What is on its way may still be answered; after that its outcome is unknown.
             await asyncio.wait(set(self._mutations), timeout=self.timing.close_answers)
-        if self._runner:
-            self._runner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._runner
-            self._runner = None
+        runner, self._runner = self._runner, None
+        while runner and not runner.done():
+            # Asked again now and then: a cancel that something inside has lost must not hold up the next connect().
+            runner.cancel()
+            await asyncio.wait({runner}, timeout=1)
         session, self.session = self.session, None
         if session:
             await session.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnpy.trader.constant import Exchange
+from vnpy.trader.object import BarData, HistoryRequest
 
 from .tracker import TrackedOrder
 
@@ -35,6 +36,10 @@ class Session:
 
     def query_position(self) -> None:
         """Read the positions soon."""
+
+    async def bars(self, request: HistoryRequest) -> list[BarData]:
+        """Return the bars of a request, complete, oldest first. Raises :class:`BrokerError` rather than a part."""
+        return []
 
     async def release(self) -> None:
         """Close sockets and children."""

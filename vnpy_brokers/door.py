@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.demo:
                 stack.enter_context(demo_folder())
             _prepare_vnpy(quiet=not gui and not options.json and stdout.isatty())
+            if stop.requested():
+                return DONE
             _run(options, settings, gui=gui, stdout=stdout, stop=stop)
     except Refusal as refusal:
         say(str(refusal))
@@ -92,6 +94,8 @@ def _run(
         from vnpy_brokerkit import embedded
 
         embedded.configure(data=options.data)
+    if stop.requested():
+        return
     engine = TraderEngine(EventEngine())
     try:
         make_view = _window if gui else _json_lines if options.json else _terminal
@@ -107,7 +111,8 @@ def _run(
 
             DemoScript(engine).start()
         stop.listen()
-        view(lambda: engine.connect_all(chosen))
+        if not stop.requested():
+            view(lambda: engine.connect_all(chosen))
     finally:
         engine.close()
 

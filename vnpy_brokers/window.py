@@ -6,15 +6,19 @@ import sys
 import threading
 from collections.abc import Callable
 
-from PySide6 import QtCore, QtGui
+from PySide6 import QtCore, QtGui, QtWidgets
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.ui import MainWindow, create_qapp
+
+from vnpy_brokerkit.i18n import _
 
 from .settings import DEMO_MARK
 from .stopping import StopRequest
 
 # Python runs its signal handlers between two bytecodes, and Qt's loop runs none: a timer wakes it up.
 WAKE_UP_MS = 200
+# The demo has no layout of the user's to respect: its columns are fitted while the first rows come in.
+FIT_COLUMNS_AFTER_MS = (2_000, 4_000, 8_000)
 
 
 class TraderWindow(MainWindow):
@@ -26,7 +30,19 @@ class TraderWindow(MainWindow):
         self._layouts: dict[str, QtCore.QByteArray] = {}
         super().__init__(main_engine, main_engine.event_engine)
         if demo:
-            self.setWindowTitle(f"{DEMO_MARK}{self.window_title}")
+            self._mark_as_demo()
+
+    def _mark_as_demo(self) -> None:
+        """Say in the title and, for a screen that shows no titles, in the menu bar's corner that nothing is real."""
+        self.setWindowTitle(f"{DEMO_MARK}{self.window_title}")
+        mark = QtWidgets.QLabel(_("{}资金与成交都不是真实的").format(DEMO_MARK), self.menuBar())
+        mark.setStyleSheet("color: #f5a623; font-weight: bold; padding: 0 12px")
+        self.menuBar().setCornerWidget(mark)
+
+    def fit_columns(self) -> None:
+        """Make every column as wide as what stands in it: vn.py's are too narrow for a log line or a time."""
+        for monitor in self.monitors.values():
+            monitor.resize_columns()
 
     def close_unasked(self) -> None:
         """Close as vn.py does after a Yes, but do not ask."""
@@ -80,6 +96,8 @@ def run_window(
     hooks = sys.excepthook, threading.excepthook
     qapp = create_qapp()
     window = TraderWindow(main_engine, demo=demo)
+    # Where no window manager runs nothing is maximised: the window then has the screen's size all the same.
+    window.setGeometry(qapp.primaryScreen().availableGeometry())
     window.showMaximized()
 
     def look_after_stop() -> None:
@@ -92,6 +110,8 @@ def run_window(
     timer.timeout.connect(look_after_stop)
     timer.start(WAKE_UP_MS)
     QtCore.QTimer.singleShot(0, when_shown)
+    for delay_ms in FIT_COLUMNS_AFTER_MS if demo else ():
+        QtCore.QTimer.singleShot(delay_ms, window.fit_columns)
     if seconds is not None:
         stop.request_after(seconds)
     try:

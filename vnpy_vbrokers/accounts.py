@@ -41,7 +41,6 @@ class Holding:
     volume: Decimal
     frozen: Decimal
     cost: Decimal
-    name: str
 
 
 class Accounts:
@@ -55,6 +54,7 @@ class Accounts:
         board: Callable[[str, Exchange], Board | None],
         gateway_name: str,
         account_prefix: str,
+        shown: dict[str, PositionData],
         on_account: Callable[[AccountData], None],
         on_position: Callable[[PositionData], None],
         denied: Callable[[str, PermissionDenied], None],
@@ -70,7 +70,8 @@ class Accounts:
         self._denied = denied
         self._log = log
         self._holdings: dict[Key, Holding] = {}
-        self._shown: dict[str, PositionData] = {}
+        self._shown = shown
+        """What the engine was last told of each position held, by an earlier session too."""
 
     @property
     def held(self) -> list[Holding]:
@@ -98,9 +99,10 @@ class Accounts:
                     found[holding.symbol, holding.exchange] = holding
             if rows.complete:
                 exchange = MARKETS[market].exchange
-                for key, old in self._holdings.items():
+                told = [(position.symbol, position.exchange) for position in self._shown.values()]
+                for key in (*self._holdings, *told):
                     if key[1] is exchange and key not in found:
-                        found[key] = Holding(*key, ZERO, ZERO, ZERO, old.name)
+                        found[key] = Holding(*key, ZERO, ZERO, ZERO)
             self._holdings.update(found)
 
     def _holding(self, row: HoldingRow, market: str) -> Holding | None:
@@ -115,7 +117,6 @@ class Accounts:
             volume=row.current_amount,
             frozen=max(row.current_amount - row.enable_amount, ZERO) if row.current_amount > 0 else ZERO,
             cost=row.cost_price or ZERO,
-            name=row.stock_name,
         )
 
     def push_positions(self) -> None:

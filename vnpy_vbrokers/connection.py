@@ -28,6 +28,7 @@ from vnpy_brokerkit.errors import (
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience, Throttle
 from vnpy_brokerkit.timing import Timing
+from vnpy_brokerkit.waiting import within
 
 from .errors import may_ask_again, needs_login
 from .wire.http import HttpWire
@@ -110,6 +111,8 @@ class Connection:
         self._refused: LoginFailed | None = None
         """A refused password is never tried again by this connection."""
         self._displaced: list[float] = []
+        self._displaced_login = 0
+        """The login whose displacement has been counted: one that is hard to take back is still one."""
         self._forbidden_until = 0.0
         self._restore = asyncio.Event()
         self._lost = asyncio.Event()
@@ -123,7 +126,7 @@ class Connection:
         push = asyncio.create_task(self._keep_push())
         try:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._push_ready.wait(), self._timing.push_wait)
+                await within(self._timing.push_wait, self._push_ready.wait())
             await self._keep_session()
         finally:
             push.cancel()
@@ -236,8 +239,9 @@ class Connection:
 
     def _note_displaced(self, now: float) -> None:
         """Once displaced: log in again. Again within the hour: wait, ever longer, rather than fight."""
-        if now < self._forbidden_until:
+        if now < self._forbidden_until or self._displaced_login == self._logins:
             return
+        self._displaced_login = self._logins
         self._displaced = [at for at in self._displaced if now - at < 3600] + [now]
         again = len(self._displaced) - 1
         if again:

@@ -11,7 +11,6 @@ from vnpy_brokerkit.async_gateway import AsyncGateway
 from vnpy_brokerkit.errors import InvalidRequest
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.symbols import SymbolError, canonical
-from vnpy_brokerkit.tracker import OrderTracker
 
 from .contracts import EXCHANGE2MARKET, MARKETS
 from .session import VbrokersSession
@@ -39,17 +38,12 @@ class VbrokersGateway(AsyncGateway):
         Exchange.AMEX,
     ]
 
-    _world = ""
-
     def open_session(self, setting: dict[str, Any], by_person: bool) -> VbrokersSession:
         settings = read_settings(setting, os.environ)
         if settings.unknown_keys:
             self.log(_("忽略不认识的设置项：{}").format("、".join(settings.unknown_keys)))
         self.embedded = settings.embedded
-        if self._world and self._world != settings.world:
-            # Another broker's truth: its orders must not be mixed with those of before.
-            self.tracker = OrderTracker(self.gateway_name)
-        self._world = settings.world
+        self.enter(settings.world)
         return VbrokersSession(self, settings, by_person)
 
     def canonical(self, symbol: str, exchange: Exchange) -> tuple[str, Exchange]:

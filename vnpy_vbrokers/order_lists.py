@@ -27,6 +27,7 @@ from .wire.values import parse_datetime
 ORDERS_TODAY = "/trade/TradeQueryRealEntrustList"
 DEALS_TODAY = "/trade/TradeQueryRealDeliverList"
 ORDERS_HISTORY = "/trade/TradeQueryHistoryEntrustList"
+DEALS_HISTORY = "/trade/TradeQueryHistoryDeliverList"
 PAGE = 99
 MOST_PAGES = 250
 MOST_IDS = 100
@@ -116,6 +117,12 @@ async def read_history(read: Read, market: str, start: date, end: date) -> Listi
 async def read_deals(read: Read, market: str) -> Listing[DeliverRow]:
     """Read today's fills of a market. They carry no id: a page that repeats rows shows in the sum per order only."""
     return await _read_all(read, DEALS_TODAY, {"exchangeType": market}, parse_deliveries)
+
+
+async def read_deal_history(read: Read, market: str, start: date, end: date) -> Listing[DeliverRow]:
+    """Read the fills of earlier days, both days included."""
+    params = {"exchangeType": market, "startDate": f"{start:%Y%m%d}", "endDate": f"{end:%Y%m%d}"}
+    return await _read_all(read, DEALS_HISTORY, params, parse_deliveries)
 
 
 async def _read_all(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.clock import Clock
-from vnpy_brokerkit.errors import PermissionDenied
+from vnpy_brokerkit.errors import BrokerError, PermissionDenied
 from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.lifecycle import State
+from vnpy_brokerkit.lifecycle import TERMINAL, State, move
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.reconcile import Key, likeness, settle
 from vnpy_brokerkit.timing import Timing
@@ -23,8 +24,10 @@ from vnpy_brokerkit.tracker import ZERO, TrackedOrder
 
 from .contracts import EXCHANGE2MARKET, MARKETS
 from .order_lists import (
+    STATUS2HAPPENING,
     Read,
     fills_of_rows,
+    read_deal_history,
     read_deals,
     read_history,
     read_orders,
@@ -33,7 +36,10 @@ from .order_lists import (
 )
 from .orders import Orders, Outlet
 from .wire.schema import DeliverRow, OrderRow
+from .wire.values import parse_date
 
+BROKER_ZONE = ZoneInfo("Asia/Hong_Kong")
+"""Whose midnight moves orders and fills from today's lists to the history lists: in the middle of New York's day."""
 FILL_READS = 3
 """How often lists that contradict each other are read before the difference is left to the next time."""
 
@@ -63,8 +69,10 @@ class OrderSync:
         self._clock = clock
         self._timing = timing
         self._patience = Patience(timing.repeat_line, clock)
-        self._baseline: set[str] = set()
-        """Markets whose list was read whole since the connect: only then does absence mean anything."""
+        self._read_on: dict[str, date] = {}
+        """The broker's day on which a market's list was last read whole: before that, absence means nothing."""
+        self._listed: dict[str, set[str]] = {}
+        """The broker's numbers in today's list of a market, as last read."""
         self._reading = asyncio.Lock()
 
     async def reconcile(self) -> None:
@@ -75,6 +83,9 @@ class OrderSync:
                     await self._reconcile_market(market)
                 except PermissionDenied as error:
                     self._denied(market, error)
+                except BrokerError:
+                    self._want_again()
+                    raise
         for order in self._tracker.active():
             if order.cancel_wanted and order.broker_id:
                 await self._orders.cancel(order.orderid)
@@ -85,10 +96,14 @@ class OrderSync:
             missing = self._missing_fills(market)
             if not missing:
                 return
-            deals = await read_deals(self._read_list, market)
-            if self._take_deals(market, deals.rows):
+            if self._take_deals(market, await self._read_deals(market, missing)):
                 return
+        self._want_again()
         self._say_once(market, _("{}的成交与委托列表暂不一致，将继续核对").format(_(MARKETS[market].name)))
+
+    def _want_again(self) -> None:
+        """What was wanted has not been read: it is wanted again, in a while, however idle the account is."""
+        asyncio.get_running_loop().call_later(self._timing.orders_poll, self._orders.wanted.set)
 
     async def _read_orders(self, market: str) -> bool:
         listing = await read_orders(self._read_list, market)
@@ -101,9 +116,37 @@ class OrderSync:
                 f"{market}-pages", _("{}的委托列表没有读完整，不据此判断委托是否存在").format(_(MARKETS[market].name))
             )
             return False
-        self._baseline.add(market)
-        await self._look_up_missing(market, {row.entrust_id for row in listing.rows})
+        self._listed[market] = {row.entrust_id for row in listing.rows}
+        if not await self._read_session_start(market):
+            return False
+        self._read_on[market] = self._broker_day()
+        await self._look_up_missing(market, self._listed[market])
         return True
+
+    def _broker_day(self) -> date:
+        return self._clock.now().astimezone(BROKER_ZONE).date()
+
+    async def _read_session_start(self, market: str) -> bool:
+        """Read the exchange's present day where the broker's midnight has cut it; return whether all of it was read.
+
+        An order of New York's morning is in the history list alone once Hong Kong has gone to bed (section 12.2).
+        Taken are orders that still work and those of the exchange's present day: older ones are history for us, too.
+        """
+        broker_day = self._broker_day()
+        today = self._clock.now().astimezone(ZoneInfo(MARKETS[market].zone)).date()
+        known = self._read_on.get(market) == broker_day and not self._waits_since_before(broker_day)
+        if today >= broker_day or known:
+            return True
+        listing = await read_history(self._read_list, market, today - timedelta(days=1), broker_day)
+        for row in listing.rows:
+            placed = parse_date(row.date)
+            present = placed is None or placed >= today or _works(row)
+            if present and row.entrust_id not in self._listed[market]:
+                self._take_row(row, market)
+        return listing.complete
+
+    def _waits_since_before(self, broker_day: date) -> bool:
+        return any(order.time.astimezone(BROKER_ZONE).date() < broker_day for order in self._orders.waiting())
 
     def _take_row(self, row: OrderRow, market: str) -> None:
         report = report_of_row(row, market)
@@ -133,9 +176,7 @@ class OrderSync:
         rows = await read_orders_by_id(self._read_list, market, [order.broker_id for order in missing])
         found = {row.entrust_id for row in rows}
         if len(found) < len(missing):
-            today = self._clock.now().date()
-            first = min(order.time for order in missing).date() - timedelta(days=1)
-            rows += (await read_history(self._read_list, market, first, today + timedelta(days=1))).rows
+            rows += (await read_history(self._read_list, market, *self._days_since(missing))).rows
         wanted = {order.broker_id for order in missing}
         for row in rows:
             if row.entrust_id in wanted:
@@ -148,6 +189,19 @@ class OrderSync:
                         order.orderid, order.broker_id
                     ),
                 )
+
+    def _days_since(self, orders: Iterable[TrackedOrder]) -> tuple[date, date]:
+        """Return the days that hold all of these orders, whatever the zone of the broker's dates."""
+        return min(order.time for order in orders).date() - timedelta(days=1), self._broker_day() + timedelta(days=1)
+
+    async def _read_deals(self, market: str, missing: Iterable[TrackedOrder]) -> tuple[DeliverRow, ...]:
+        """Read the fills, oldest first: today's, and before them the earlier ones of orders that are not today's."""
+        rows = (await read_deals(self._read_list, market)).rows
+        older = [order for order in missing if order.broker_id not in self._listed.get(market, ())]
+        if not older:
+            return rows
+        history = await read_deal_history(self._read_list, market, *self._days_since(older))
+        return tuple(row for row in history.rows if row not in rows) + rows
 
     def _missing_fills(self, market: str) -> list[TrackedOrder]:
         return [
@@ -187,13 +241,18 @@ class OrderSync:
         """Settle what is unknown and old enough, by two complete reads (design, section 4)."""
         now = self._clock.monotonic()
         nameless = self._orders.waiting()
-        young = {likeness(order) for order in nameless if now - order.sent < self._timing.settle_after}
+        # While an order still waits for its answer, a row like it may be its own: its likes wait, too.
+        young = {
+            likeness(order)
+            for order in nameless
+            if order.state is State.SENDING or now - order.sent < self._timing.settle_after
+        }
         ripe = [o for o in self._orders.unsettled() if likeness(o) not in young]
         by_market: dict[str, list[TrackedOrder]] = {}
         for order in ripe:
             by_market.setdefault(EXCHANGE2MARKET[order.exchange].code, []).append(order)
         for market, orders in by_market.items():
-            if market not in self._baseline or not await self._read_twice(market):
+            if market not in self._read_on or not await self._read_twice(market):
                 continue
             still = [order for order in orders if order.state is State.UNKNOWN]
             await self._settle_market(still)
@@ -235,3 +294,8 @@ class OrderSync:
                 self._tracker.report(order, report)
                 self._outlet.push_order(order)
                 self._orders.count(order, self._orders.held_fills.pop(broker_id, []))
+
+
+def _works(row: OrderRow) -> bool:
+    happening = STATUS2HAPPENING.get(row.status)
+    return happening is None or move(State.PENDING, happening) not in TERMINAL

@@ -239,6 +239,7 @@ class Orders:
         self._outlet.push_order(order)
         self.count(order, self.held_fills.pop(broker_id, []))
         self._on_change(EXCHANGE2MARKET[order.exchange].code)
+        self._seek_fills(order)
         if order.cancel_wanted and order.active:
             await self._cancel(order)
 
@@ -269,7 +270,12 @@ class Orders:
             self.count(order, [fill])
         elif fill and report.broker_id in self.held:
             self.held_fills.setdefault(report.broker_id, []).append(fill)
-        if order and order.traded > order.counted:
+        if order:
+            self._seek_fills(order)
+
+    def _seek_fills(self, order: TrackedOrder) -> None:
+        """A fill is missing whose push was lost or is on its way: the lists will say."""
+        if order.traded > order.counted:
             self.wanted.set()
 
     def _find(self, report: OrderReport, update: OrderUpdate) -> TrackedOrder | None:
@@ -319,13 +325,19 @@ class Orders:
         """Rows that no order of ours can be any more were placed elsewhere."""
         nameless = self.waiting()
         for broker_id, report in list(self.held.items()):
-            if may_be_ours(report, nameless):
+            # An answer that reached an earlier session may have told whose it is.
+            order = self._tracker.find([broker_id])
+            if order is None and may_be_ours(report, nameless):
                 continue
             del self.held[broker_id]
-            order = self.meet(report)
+            if order:
+                self.apply(order, report)
+            else:
+                order = self.meet(report)
             fills = self.held_fills.pop(broker_id, [])
             if order:
                 self.count(order, fills)
+                self._seek_fills(order)
 
     def count(self, order: TrackedOrder, fills: Iterable[FillReport]) -> None:
         for report in fills:

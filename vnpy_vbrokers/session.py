@@ -23,6 +23,7 @@ from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.session import Session
 from vnpy_brokerkit.symbols import SymbolError, canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
+from vnpy_brokerkit.waiting import within
 from vnpy_brokerkit.wishes import symbols_in_use
 
 from .access import Access
@@ -184,6 +185,7 @@ class VbrokersSession(Session):
             board=market_data.board,
             gateway_name=gateway.gateway_name,
             account_prefix=SIMULATED_PREFIX if settings.embedded else "",
+            shown=gateway.shown_positions,
             on_account=gateway.on_account,
             on_position=gateway.on_position,
             denied=self._deny,
@@ -438,7 +440,7 @@ class VbrokersSession(Session):
 
     async def _woken(self, rooms: Rooms, event: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            await within(seconds, event.wait())
         if not self._is_up(rooms):
             # Nothing to read yet; an event that stays set must not spin.
             await self._clock.sleep(min(seconds, 0.2))

@@ -34,7 +34,7 @@ def shown_depth(instrument: Instrument, *, depth_right: bool) -> int | None:
 
 
 class Feed:
-    """The subscriptions, and the pushes of each played quote; none is made while ``is_heard`` says that nobody hears."""
+    """The subscriptions, and the pushes of each played quote; none is made while ``is_heard`` says nobody hears."""
 
     def __init__(
         self, backend: Backend, publish: Callable[[frames.Payload], None], is_heard: Callable[[], bool]

@@ -116,7 +116,7 @@ class VbrokersHalf:
         kind = PHONE_TYPES.get((MARKET_OF_EXCHANGE[instrument.exchange].exchange_type, order.type))
         if kind is None:
             raise BadCall(f"broker {self.name!r} takes no {order.type} order on {instrument.exchange}")
-        volume, price = positive_volume(order.volume), decimal(order.price, "price")
+        volume, price = positive_volume(order.volume), decimal(order.price or 0, "price")
         try:
             return self.orders.place(instrument, PHONE_SIDES[order.direction], kind, price, volume).id
         except GatewayError as error:

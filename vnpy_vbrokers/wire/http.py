@@ -26,6 +26,7 @@ import msgspec
 
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, ProtocolError, TimedOut, UnknownOutcome
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.waiting import within
 from vnpy_vbrokers.errors import error_for
 from vnpy_vbrokers.wire.values import MAX_DIGITS
 
@@ -151,7 +152,7 @@ class HttpWire:
         content = msgspec.json.encode({"timeout_sec": max(1, math.ceil(wait)), "params": params})
         failure: BrokerError
         try:
-            body = await asyncio.wait_for(self._post(client, route, content, wait), wait + self._answer_margin)
+            body = await within(wait + self._answer_margin, self._post(client, route, content, wait))
             envelope = _decode(body)
         except _NOT_SENT as exc:
             failure = self._unreachable(route, type(exc).__name__)

@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 
 from vnpy_brokerkit.errors import ConnectionFailed, ProtocolError
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.waiting import within
 from vnpy_vbrokers.wire import values
 from vnpy_vbrokers.wire.proto import push_pb2 as pb
 from vnpy_vbrokers.wire.schema import BookLevel, Security, best_first
@@ -365,8 +366,19 @@ async def open_push(
     Silence is normal there, so it is TCP's keepalive that finds out when the other side is gone. Raises
     ConnectionFailed when the port does not answer within ``connect_timeout`` seconds.
     """
+    opened: list[asyncio.StreamWriter] = []
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        streams = await asyncio.open_connection(host, port)
+        opened.append(streams[1])
+        return streams
+
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), connect_timeout)
+        reader, writer = await within(connect_timeout, connect())
+    except asyncio.CancelledError:
+        for writer in opened:  # connected in the very turn of the cancel: nobody gets it
+            writer.close()
+        raise
     except (OSError, OverflowError, asyncio.TimeoutError) as exc:
         text = _("连不上推送端口 {host}:{port}（{reason}），请确认OpenAPI Gateway已启动且端口一致")
         raise ConnectionFailed(text.format(host=host, port=port, reason=type(exc).__name__), about="push") from exc

@@ -1,0 +1,658 @@
+"""Quotes: one line of TWS for each instrument, depth for the few that were shown last, ticks whose time moves forward.
+
+TWS gives 100 lines and 3 depth books (reference "tws-api", section 10), so lines are a budget: what is held, ordered or
+used by a strategy keeps its line, of the others the one that was asked for longest ago gives way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from vnpy.trader.object import TickData
+
+from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.errors import BrokerError
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.pacing import Patience
+from vnpy_brokerkit.price_grid import align
+from vnpy_brokerkit.timing import Timing
+from vnpy_brokerkit.trading_hours import Segment
+
+from .board import DELAYED_DATA_TYPES, DEPTH, Board, Level
+from .contracts import Contracts, Instrument, Key
+from .errors import FARMS_BROKEN, FARMS_OK, NO_LIVE_DATA, is_notice, words_for
+from .wire.tws import Wire
+
+__all__ = ["Board", "Level", "MarketData"]
+
+MOST_LINES = 100
+MOST_DEPTHS = 3
+"""What every account has (section 10); TWS says 101 or 309 where its own windows take a part."""
+LIVE, DELAYED = 1, 3
+SECTYPE2GENERIC: Mapping[str, str] = {"STK": "233", "FUT": "588"}
+"""Extra ticks that are safe for the type (section 15.1): RT volume, open interest."""
+NO_DEPTH = frozenset({"IND", "CFD", "FUND", "BAG"})
+
+TOO_MANY_LINES = 101
+TOO_MANY_DEPTHS = 309
+DEPTH_HALTED, DEPTH_RESET = 316, 317
+SHOWN_DELAYED = 10167
+IN_USE_ELSEWHERE = 10197
+INTERRUPTED = 10182
+BAD_REQUEST = 321
+MARKET_DATA_FARMS = frozenset({2103, 2104})
+
+# A farm's name begins with its region; one that is in no row may carry anything.
+FARM2CURRENCIES: Mapping[str, frozenset[str]] = {
+    "us": frozenset({"USD", "CAD"}),
+    "ca": frozenset({"CAD"}),
+    "eu": frozenset({"EUR", "GBP", "CHF", "SEK", "NOK", "DKK"}),
+    "hfarm": frozenset({"HKD", "CNH", "CNY"}),
+    "hk": frozenset({"HKD", "CNH", "CNY"}),
+    "jfarm": frozenset({"JPY", "AUD", "SGD", "KRW", "INR"}),
+}
+
+
+@dataclass
+class _Line:
+    """One market data request and what came of it. It is the stream that the wire speaks to."""
+
+    owner: MarketData
+    board: Board
+    req_id: int = 0
+    wire: Wire | None = None
+    generic: str = ""
+    asked: int = 0
+    """Grows with each call for the instrument: the smallest gives way first."""
+    alive: bool = False
+    """It is open at TWS, and nothing has ended it."""
+    broken: bool = False
+    """It was open and ended without our doing."""
+    delayed_tried: bool = False
+    settled: bool = False
+    """The first ticks had their time to arrive."""
+    dirty: bool = False
+    last_pending: bool = False
+    """A last price waits to be given out: the next one must not cover it."""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def on_price(self, kind: int, price: float, size: float) -> None:
+        self._before_last(kind in (4, 68))
+        self._after(self.board.take_price(kind, price, size))
+
+    def on_size(self, kind: int, size: float) -> None:
+        self._after(self.board.take_size(kind, size))
+
+    def on_text(self, kind: int, value: str) -> None:
+        self._after(self.board.take_text(kind, value))
+
+    def on_number(self, kind: int, value: float) -> None:
+        self._after(self.board.take_number(kind, value))
+
+    def on_data_type(self, kind: int) -> None:
+        self.board.delayed = kind in DELAYED_DATA_TYPES
+
+    def on_depth(self, position: int, operation: int, side: int, price: float, size: float) -> None:
+        """Depth has requests of its own."""
+
+    def on_snapshot_end(self) -> None:
+        """Snapshots are not asked for."""
+
+    def on_stream_error(self, code: int, text: str) -> None:
+        self.owner.on_line_error(self, code, text)
+
+    def _before_last(self, is_last: bool) -> None:
+        if is_last and self.last_pending:
+            self.owner.give(self)
+        self.last_pending = self.last_pending or is_last
+
+    def _after(self, changed: bool) -> None:
+        if changed:
+            self.owner.touch(self)
+
+
+@dataclass
+class _Depth:
+    """One depth request of an instrument."""
+
+    owner: MarketData
+    line: _Line
+    smart: bool
+    req_id: int = 0
+    wire: Wire | None = None
+
+    def on_price(self, kind: int, price: float, size: float) -> None:
+        """A depth request brings rows only."""
+
+    def on_size(self, kind: int, size: float) -> None:
+        """A depth request brings rows only."""
+
+    def on_text(self, kind: int, value: str) -> None:
+        """A depth request brings rows only."""
+
+    def on_number(self, kind: int, value: float) -> None:
+        """A depth request brings rows only."""
+
+    def on_data_type(self, kind: int) -> None:
+        """The line tells it."""
+
+    def on_depth(self, position: int, operation: int, side: int, price: float, size: float) -> None:
+        self.line.board.take_depth(position, operation, side, price, size)
+        self.owner.touch(self.line)
+
+    def on_snapshot_end(self) -> None:
+        """Snapshots are not asked for."""
+
+    def on_stream_error(self, code: int, text: str) -> None:
+        self.owner.on_depth_error(self, code, text)
+
+
+class MarketData:
+    """All boards of one gateway. ``on_tick`` gets fresh ticks, ``on_price`` each change of a price.
+
+    ``data_type`` is TWS's: 1 live only, 3 delayed where there is no live. ``in_use`` tells the keys that are held,
+    ordered or used by a strategy.
+    """
+
+    def __init__(
+        self,
+        *,
+        wire: Callable[[], Wire],
+        contracts: Contracts,
+        clock: Clock,
+        timing: Timing,
+        zone: ZoneInfo,
+        gateway_name: str,
+        synthetic_percent: float,
+        data_type: int,
+        on_tick: Callable[[TickData], None],
+        on_price: Callable[[str], None],
+        log: Callable[[str], None],
+        in_use: Callable[[], set[Key]],
+    ) -> None:
+        self._wire = wire
+        self._contracts = contracts
+        self._clock = clock
+        self._timing = timing
+        self._zone = zone
+        self._gateway_name = gateway_name
+        self._reach = Decimal(str(synthetic_percent)) / 100
+        self._data_type = data_type
+        self._on_tick = on_tick
+        self._on_price = on_price
+        self._log = log
+        self._in_use = in_use
+        self._patience = Patience(timing.repeat_line, clock)
+        self._lines: dict[Key, _Line] = {}
+        self._depths: dict[Key, _Depth] = {}
+        self._no_depth: set[Key] = set()
+        self._missing: dict[Key, bool] = {}
+        self._limit = MOST_LINES
+        self._depth_limit = MOST_DEPTHS
+        self._said: set[str] = set()
+        self._count = 0
+        self._typed: Wire | None = None
+        """The connection that was told our data type."""
+        self._link = True
+        self._farms: set[str] = set()
+        self._dirty: list[_Line] = []
+        self._prices: dict[Key, Decimal] = {}
+        self._segments: dict[Key, tuple[datetime, Segment]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------------ what is known
+
+    def board(self, symbol: str, exchange: Any) -> Board | None:
+        """Return what is known of an instrument's market."""
+        line = self._lines.get(self._contracts.key_of(symbol, exchange))
+        return line.board if line else None
+
+    @property
+    def lines_used(self) -> int:
+        """Market data lines that are open at TWS."""
+        return sum(line.alive for line in self._lines.values())
+
+    def segment_of(self, board: Board) -> Segment:
+        """The segment that an instrument trades in now."""
+        now = self._clock.now().replace(microsecond=0)
+        key = board.instrument.key
+        known = self._segments.get(key)
+        if known is None or known[0] != now:
+            known = self._segments[key] = (now, self._contracts.segment(board.instrument, now))
+        return known[1]
+
+    def delayed(self, board: Board) -> bool:
+        """Tell whether a board's prices are delayed, or the channel that should renew them is down."""
+        line = self._lines.get(board.instrument.key)
+        broken = line is not None and line.broken
+        return board.delayed or broken or not self._link or self._farm_is_broken(board.instrument)
+
+    # ------------------------------------------------------------------ following
+
+    async def follow(self, wanted: Iterable[Key], *, show: bool) -> None:
+        """Begin to follow instruments: contract, then its line, then depth. Raises :class:`BrokerError`.
+
+        What could be asked is followed also where something else could not.
+        """
+        keys = list(dict.fromkeys(wanted))
+        try:
+            await self._contracts.ensure(keys)
+        finally:
+            for key in keys:
+                self._follow(key, show)
+            if show:
+                self._arrange_depths()
+
+    def _follow(self, key: Key, show: bool) -> None:
+        instrument = self._contracts.get(*key)
+        if instrument is None:
+            if self._contracts.is_missing(*key):
+                self._say_missing(key, show)
+            return
+        self._missing.pop(key, None)
+        line = self._lines.get(instrument.key)
+        if line is None:
+            line = self._lines[instrument.key] = _Line(self, Board(instrument))
+            line.generic = SECTYPE2GENERIC.get(instrument.contract.secType, "")
+        self._count += 1
+        line.asked = self._count
+        newly = show and not line.board.shown
+        line.board.shown = line.board.shown or show
+        if not line.alive:
+            self._open(line)
+        elif newly:
+            self.touch(line)
+
+    def _say_missing(self, key: Key, show: bool) -> None:
+        if show or key not in self._missing:
+            name = f"{key[0]}.{key[1].value}"
+            if self._contracts.seen_before(*key):
+                self._log(_("TWS暂时找不到合约{}（可能正在每日重置），稍后自动重试").format(name))
+            else:
+                self._log(_("找不到合约{}（已在{}查询），请检查代码和交易所").format(name, "TWS"))
+        self._missing[key] = show or self._missing.get(key, False)
+
+    async def resubscribe(self) -> None:
+        """Open every line again, on a new connection or after 1101; ask again for what was missing.
+
+        Raises :class:`BrokerError`.
+        """
+        self._close_depths()
+        self._link = True
+        self._farms.clear()
+        lines = sorted(self._lines.values(), key=self._worth, reverse=True)
+        for line in lines:
+            self._close(line)
+            line.board.clear_quote()
+        for line in lines[: self._limit]:
+            self._open(line)
+        self._arrange_depths()
+        await self.tend()
+
+    async def tend(self) -> None:
+        """Try again what failed for the time being: lines that ended, instruments that TWS did not know.
+
+        For a keeper, every half minute or so. Raises :class:`BrokerError`.
+        """
+        for line in list(self._lines.values()):
+            if line.broken and self._link:
+                self._open(line)
+        await self._contracts.renew()
+        for show in (True, False):
+            again = [key for key, shown in self._missing.items() if shown is show and self._contracts.seen_before(*key)]
+            if again:
+                await self.follow(again, show=show)
+
+    async def refresh(self, symbol: str, exchange: Any) -> Board | None:
+        """Return a board that has heard from TWS, if it speaks within ``timing.book_wait``.
+
+        A stream that is silent has nothing new to say, so a board that is followed needs no question. Raises
+        :class:`BrokerError`.
+        """
+        await self.follow([(symbol, exchange)], show=False)
+        line = self._lines.get(self._contracts.key_of(symbol, exchange))
+        if line is None:
+            return None
+        if line.alive and not line.heard.is_set():
+            try:
+                await asyncio.wait_for(line.heard.wait(), self._timing.book_wait)
+            except asyncio.TimeoutError:
+                pass  # an instrument without any price: the caller sees a board with zeros
+        return line.board
+
+    def close(self) -> None:
+        """End what still waits; the connection is closed by who owns it."""
+        for task in self._tasks:
+            task.cancel()
+        self._dirty.clear()
+        for line in self._lines.values():
+            line.alive = False
+
+    # ------------------------------------------------------------------ the budget of lines
+
+    def _worth(self, line: _Line) -> tuple[bool, int]:
+        return line.board.instrument.key in self._in_use(), line.asked
+
+    def _open(self, line: _Line) -> None:
+        """Ask for a line, making room if there is none. Raises :class:`ConnectionFailed`."""
+        if self.lines_used >= self._limit and not self._make_room(line):
+            return
+        wire = self._wire()
+        if self._typed is not wire:
+            self._typed = wire
+            wire.post(lambda: wire.client.reqMarketDataType(self._data_type), "reqMarketDataType")
+        self._request(line, wire)
+        line.settled = False
+        self._later(self._settle(line))
+
+    def _request(self, line: _Line, wire: Wire) -> None:
+        contract = line.board.instrument.contract
+        line.wire, line.req_id = wire, wire.next_id()
+        wire.listen(line.req_id, line)
+        wire.post(
+            lambda: wire.client.reqMktData(line.req_id, contract, line.generic, False, False, []), contract.symbol
+        )
+        line.alive, line.broken = True, False
+
+    def _close(self, line: _Line) -> None:
+        wire, req_id = line.wire, line.req_id
+        was_open = line.alive
+        line.alive = line.broken = False
+        if wire is None:
+            return
+        wire.forget(req_id)
+        if was_open and wire.connected:
+            wire.post(lambda: wire.client.cancelMktData(req_id), "cancelMktData")
+
+    def _make_room(self, line: _Line) -> bool:
+        """Close the line that is needed least; a line for what is in use may also cost one that was asked for later."""
+        others = [other for other in self._lines.values() if other.alive and other is not line]
+        used = self._in_use()
+        free = [other for other in others if other.board.instrument.key not in used]
+        if not free:
+            self._say_no_room(line)
+            return False
+        victim = min(free, key=lambda other: other.asked)
+        self._close_depth(victim.board.instrument.key)
+        self._close(victim)
+        victim.board.clear_quote()
+        victim.board.shown = False
+        self._log(
+            _("行情订阅已达{}个上限，为{}取消了最久未用的{}；需要时请重新订阅").format(
+                self._limit, line.board.instrument.vt_symbol, victim.board.instrument.vt_symbol
+            )
+        )
+        return True
+
+    def _say_no_room(self, line: _Line) -> None:
+        if self._patience.may_say(f"no-room-{line.board.instrument.vt_symbol}"):
+            self._log(
+                _(
+                    "行情订阅已达{}个上限且均在使用，{}没有行情；请减少持仓或策略用到的合约，或在盈透购买行情额度"
+                ).format(self._limit, line.board.instrument.vt_symbol)
+            )
+
+    # ------------------------------------------------------------------ what TWS says about lines
+
+    def on_line_error(self, line: _Line, code: int, text: str) -> None:
+        """A code under a line's request id."""
+        name = line.board.instrument.vt_symbol
+        if code == SHOWN_DELAYED:
+            line.board.delayed = True
+            self._say_delayed(line)
+        elif code == TOO_MANY_LINES:
+            self._on_too_many(line)
+        elif code in NO_LIVE_DATA:
+            self._on_no_live(line, code, text)
+        elif code == IN_USE_ELSEWHERE:
+            self._break(line)
+            if self._patience.may_say("in-use-elsewhere"):
+                self._log(words_for(code, text))
+        elif code == INTERRUPTED:
+            self._again(line)
+        elif code == BAD_REQUEST and line.generic:
+            line.generic = ""  # the extra ticks are wrong for this type: do without them
+            self._again(line)
+        elif is_notice(code):
+            if self._patience.may_say(f"{code}-{name}"):
+                self._log(_("{}：{}").format(name, words_for(code, text)))
+        else:
+            self._break(line)
+            if self._patience.may_say(f"{code}-{name}"):
+                self._log(_("{}的行情中断：{}").format(name, words_for(code, text)))
+
+    def _break(self, line: _Line) -> None:
+        """TWS ended the line, or brings nothing more on it."""
+        self._close(line)
+        line.broken = True
+
+    def _again(self, line: _Line) -> None:
+        self._close(line)
+        self._request(line, self._wire())
+
+    def _on_too_many(self, line: _Line) -> None:
+        self._close(line)
+        self._limit = max(1, self.lines_used)
+        try:
+            self._open(line)
+        except BrokerError:
+            line.broken = True  # the connection went in this moment: the next one opens all lines
+
+    def _on_no_live(self, line: _Line, code: int, text: str) -> None:
+        if self._data_type == LIVE or line.delayed_tried:
+            self._break(line)
+            if self._patience.may_say(f"no-live-{line.board.instrument.vt_symbol}"):
+                self._log(_("{}没有行情：{}").format(line.board.instrument.vt_symbol, words_for(code, text)))
+            return
+        line.delayed_tried = True
+        wire = self._wire()
+        wire.post(lambda: wire.client.reqMarketDataType(DELAYED), "reqMarketDataType")
+        self._again(line)
+        self._say_delayed(line)
+
+    def _say_delayed(self, line: _Line) -> None:
+        name = line.board.instrument.vt_symbol
+        if name not in self._said:
+            self._said.add(name)
+            self._log(_("{}没有实时行情权限，显示延迟行情（约15分钟）；请订阅实时行情后再用于交易").format(name))
+
+    # ------------------------------------------------------------------ depth
+
+    def _arrange_depths(self) -> None:
+        """Depth for the instruments that were shown last, as many as TWS allows."""
+        wanted = [line for line in self._lines.values() if line.alive and line.board.shown and self._may_deepen(line)]
+        wanted.sort(key=lambda line: line.asked, reverse=True)
+        chosen = {line.board.instrument.key: line for line in wanted[: self._depth_limit]}
+        for key in [key for key in self._depths if key not in chosen]:
+            self._close_depth(key)
+        for key, line in chosen.items():
+            if key not in self._depths:
+                self._open_depth(line)
+
+    def _may_deepen(self, line: _Line) -> bool:
+        instrument = line.board.instrument
+        return instrument.key not in self._no_depth and instrument.contract.secType not in NO_DEPTH
+
+    def _open_depth(self, line: _Line) -> None:
+        wire = self._wire()
+        contract = line.board.instrument.contract
+        depth = _Depth(self, line, contract.exchange == "SMART", wire.next_id(), wire)
+        self._depths[line.board.instrument.key] = depth
+        wire.listen(depth.req_id, depth)
+        wire.post(lambda: wire.client.reqMktDepth(depth.req_id, contract, DEPTH, depth.smart, []), contract.symbol)
+
+    def _close_depth(self, key: Key) -> None:
+        depth = self._depths.pop(key, None)
+        if depth is None or depth.wire is None:
+            return
+        wire, req_id, smart = depth.wire, depth.req_id, depth.smart
+        depth.line.board.clear_depth()
+        wire.forget(req_id)
+        if wire.connected:
+            wire.post(lambda: wire.client.cancelMktDepth(req_id, smart), "cancelMktDepth")
+
+    def _close_depths(self) -> None:
+        for key in list(self._depths):
+            self._close_depth(key)
+
+    def on_depth_error(self, depth: _Depth, code: int, text: str) -> None:
+        """A code under a depth request's id. Without depth there is level one: at most one line about each code."""
+        key = depth.line.board.instrument.key
+        if code == DEPTH_RESET:
+            depth.line.board.clear_depth()
+            self.touch(depth.line)
+        elif code == DEPTH_HALTED:
+            self._close_depth(key)
+            self._open_depth(depth.line)
+        elif is_notice(code):
+            return  # which venues are not among it: not worth a line
+        else:
+            depth.line.board.clear_depth()
+            self._depths.pop(key, None)
+            if depth.wire:
+                depth.wire.forget(depth.req_id)
+            if code == TOO_MANY_DEPTHS:
+                self._depth_limit = len(self._depths)
+            else:
+                self._no_depth.add(key)
+            if f"depth-{code}" not in self._said:
+                self._said.add(f"depth-{code}")
+                self._log(_("{}只有一档行情：{}").format(depth.line.board.instrument.vt_symbol, words_for(code, text)))
+            self.touch(depth.line)
+
+    # ------------------------------------------------------------------ the channel
+
+    def on_link(self, up: bool) -> None:
+        """TWS lost its own link to IBKR (1100, 2110), or has it back (1101, 1102)."""
+        self._link = up
+
+    def on_farm(self, code: int, text: str) -> None:
+        """A market data farm is broken or well again (2103, 2104; the name is the text's last word)."""
+        if code not in MARKET_DATA_FARMS:
+            return
+        farm = text.rpartition(":")[2].strip().lower()
+        if code in FARMS_BROKEN:
+            self._farms.add(farm)
+        elif code in FARMS_OK:
+            self._farms.discard(farm)
+
+    def lose(self) -> None:
+        """The connection to TWS is gone: a book that nobody renews must not stay on screen."""
+        self._link = False
+        self._depths.clear()
+        for line in self._lines.values():
+            line.alive = False
+            line.board.clear_quote()
+            self.touch(line)
+
+    def _farm_is_broken(self, instrument: Instrument) -> bool:
+        for farm in self._farms:
+            served = next((money for prefix, money in FARM2CURRENCIES.items() if farm.startswith(prefix)), None)
+            if served is None or instrument.currency in served:
+                return True
+        return False
+
+    # ------------------------------------------------------------------ ticks
+
+    def touch(self, line: _Line) -> None:
+        """Something changed. What comes in one packet goes out as one tick."""
+        if not line.dirty:
+            line.dirty = True
+            if not self._dirty:
+                asyncio.get_running_loop().call_soon(self._give_all)
+            self._dirty.append(line)
+
+    def _give_all(self) -> None:
+        lines, self._dirty = self._dirty, []
+        for line in lines:
+            if line.dirty:
+                self.give(line)
+
+    def give(self, line: _Line) -> None:
+        """Give out a board as it now is."""
+        line.dirty = line.last_pending = False
+        board = line.board
+        price = board.price()
+        if not price:
+            return
+        line.heard.set()
+        key = board.instrument.key
+        board.instrument = self._contracts.at_price(board.instrument, price)
+        if self._prices.get(key) != price:
+            self._prices[key] = price
+            self._on_price(board.instrument.vt_symbol)
+        if board.shown and self._may_stamp(line):
+            self._emit(board)
+
+    def _may_stamp(self, line: _Line) -> bool:
+        """A quote of a closed market, or a delayed one, is as old as its last trade: wait for TWS to tell its time."""
+        board = line.board
+        if line.settled or board.trade_time is not None:
+            return True
+        return not board.delayed and self.segment_of(board) is not Segment.CLOSED
+
+    async def _settle(self, line: _Line) -> None:
+        """The first ticks had their time: what has not told its trade's time is given out without."""
+        req_id = line.req_id
+        await self._clock.sleep(self._timing.book_wait)
+        if line.req_id == req_id:
+            line.settled = True
+            if line.board.shown and line.board.time is None:
+                self.touch(line)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stamp(self, board: Board) -> datetime:
+        """The time of a tick: arrival, or the last trade's where the market rests or the data is old."""
+        now = self._clock.now()
+        told = board.trade_time
+        rests = board.delayed or self.segment_of(board) is Segment.CLOSED
+        stamp = min(told, now) if told and rests else now
+        return stamp if board.time is None else max(board.time, stamp)
+
+    def _emit(self, board: Board) -> None:
+        board.time = self._stamp(board)
+        instrument = board.instrument
+        price = board.price()
+        tick = TickData(
+            gateway_name=self._gateway_name,
+            symbol=instrument.symbol,
+            exchange=instrument.exchange,
+            datetime=board.time.astimezone(self._zone),
+            name=instrument.name,
+            volume=float(board.volume),
+            turnover=float(board.turnover),
+            open_interest=float(board.open_interest),
+            last_price=float(price),
+            last_volume=float(board.last_volume),
+            open_price=float(board.open),
+            high_price=float(board.high),
+            low_price=float(board.low),
+            pre_close=float(board.prev_close),
+            localtime=self._clock.now().astimezone(self._zone),
+        )
+        extra: dict[str, Any] = {"segment": self.segment_of(board).value, "delayed": board.delayed}
+        bids, asks = board.bids, board.asks
+        for side, levels in (("bid", bids), ("ask", asks)):
+            for number, level in enumerate(levels, 1):
+                setattr(tick, f"{side}_price_{number}", float(level.price))
+                setattr(tick, f"{side}_volume_{number}", float(level.volume))
+        if min(len(bids), len(asks)) < DEPTH:
+            # vn.py prices a local stop by limit_up/limit_down, or by level five: without either it would send 0.
+            reach = abs(price) * self._reach
+            tick.limit_up = float(align(price + reach, instrument.tick, up=False))
+            tick.limit_down = float(align(price - reach, instrument.tick, up=True))
+            extra["synthetic_limit"] = True
+        if board.halted:
+            extra["halted"] = True
+        tick.extra = extra
+        self._on_tick(tick)

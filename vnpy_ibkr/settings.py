@@ -1,0 +1,158 @@
+"""The connect dialog of IBKR: its keys, their defaults, and what they mean (design, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vnpy_brokerkit.errors import InvalidRequest
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.settings import Reader
+
+ENVIRONMENTS = ("内置模拟", "模拟盘", "实盘")
+EMBEDDED, PAPER, LIVE = ENVIRONMENTS
+
+ENVIRONMENT2PORTS: Mapping[str, tuple[int, ...]] = {PAPER: (7497, 4002), LIVE: (7496, 4001)}
+"""What TWS and IB Gateway listen on unless told otherwise (tws-api 1)."""
+PAPER_SIGN = "D"
+"""Accounts of the paper world begin with it, live ones never (tws-api 1)."""
+
+ACCOUNT_KINDS = ("普通", "现金", "IRA")
+LIVE_DATA, DELAYED_DATA = 1, 3
+MARKET_DATA = ("实时，无权限时延迟", "实时", "延迟")
+MARKET_DATA2TYPE: Mapping[str, int] = dict(zip(MARKET_DATA, (DELAYED_DATA, LIVE_DATA, DELAYED_DATA), strict=True))
+"""What is asked of TWS (tws-api 4.3): 3 gives live data where there is a right to it, and delayed data elsewhere."""
+DELAYED_ORDERS = ("禁止", "允许")
+EXTENDED = ("否", "是")
+TIME_IN_FORCE2TIF: Mapping[str, str] = {"当日": "DAY", "撤单前有效": "GTC"}
+READ_ONLY = ("否", "是")
+PRICE_ALIGN = ("拒绝", "向保守方向对齐")
+EXTERNAL = ("显示，全撤不含", "显示，全撤包含", "不显示")
+ADJUST = ("不复权", "前复权")
+
+MAX_CLIENT_ID = 2**31 - 1
+
+
+def default_setting() -> dict[str, Any]:
+    """Return the keys in the dialog's order; a list is a drop-down whose first item is the default."""
+    return {
+        "环境": list(ENVIRONMENTS),
+        "TWS地址": "127.0.0.1",
+        "TWS端口": 7497,
+        "客户号": 1,
+        "交易账户": "",
+        "账户类型": list(ACCOUNT_KINDS),
+        "行情类型": list(MARKET_DATA),
+        "延迟行情下单": list(DELAYED_ORDERS),
+        "盘前盘后": list(EXTENDED),
+        "有效期": list(TIME_IN_FORCE2TIF),
+        "预加载合约": "",
+        "只读": list(READ_ONLY),
+        "价格对齐": list(PRICE_ALIGN),
+        "外部委托": list(EXTERNAL),
+        "K线复权": list(ADJUST),
+    }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of one connect(), checked. ``account`` is one of the broker's ids, or blank."""
+
+    environment: str
+    host: str
+    port: int
+    """0: look for the ports that fit the environment."""
+    client_id: int
+    account: str
+    account_kind: str
+    data_type: int
+    """TWS's market data type: 1 live, 3 delayed where there is no live."""
+    delayed_orders_allowed: bool
+    extended: bool
+    tif: str
+    preload: tuple[str, ...]
+    read_only: bool
+    align: bool
+    show_external: bool
+    cancel_external: bool
+    forward_adjusted: bool
+    unknown_keys: tuple[str, ...] = ()
+
+    @property
+    def embedded(self) -> bool:
+        return self.environment == EMBEDDED
+
+    @property
+    def world(self) -> str:
+        """What separates one broker's truth from another's: orders never travel between worlds."""
+        return f"{self.environment}|{self.host}:{self.port}"
+
+
+def read_settings(setting: Mapping[str, Any]) -> Settings:
+    """Check a connect dialog's values. Raises :class:`InvalidRequest`, one clear line."""
+    defaults = default_setting()
+    read = Reader(setting, defaults)
+    host = read.text("TWS地址") or "127.0.0.1"
+    if any(c.isspace() or c in "/@?#" for c in host):
+        raise InvalidRequest(_("“{}”的值“{}”不是主机名或IP，未连接；请修改").format("TWS地址", host))
+    external = read.choice("外部委托", EXTERNAL)
+    preload = read.text("预加载合约").replace("，", ",").replace(";", ",")
+    return Settings(
+        environment=read.choice("环境", ENVIRONMENTS),
+        host=host,
+        port=_whole(read, "TWS端口", 65535),
+        client_id=_whole(read, "客户号", MAX_CLIENT_ID),
+        account=read.text("交易账户"),
+        account_kind=read.choice("账户类型", ACCOUNT_KINDS),
+        data_type=MARKET_DATA2TYPE[read.choice("行情类型", MARKET_DATA)],
+        delayed_orders_allowed=read.choice("延迟行情下单", DELAYED_ORDERS) == "允许",
+        extended=read.choice("盘前盘后", EXTENDED) == "是",
+        tif=TIME_IN_FORCE2TIF[read.choice("有效期", tuple(TIME_IN_FORCE2TIF))],
+        preload=tuple(item.strip() for item in preload.split(",") if item.strip()),
+        read_only=read.choice("只读", READ_ONLY) == "是",
+        align=read.choice("价格对齐", PRICE_ALIGN) != "拒绝",
+        show_external=external != "不显示",
+        cancel_external=external == "显示，全撤包含",
+        forward_adjusted=read.choice("K线复权", ADJUST) == "前复权",
+        unknown_keys=tuple(read.unknown()),
+    )
+
+
+def _whole(read: Reader, key: str, most: int) -> int:
+    """Return a whole number from 0. VN Trader sends 0 for an empty field."""
+    text = read.text(key)
+    if not (text.isascii() and text.isdigit()) or int(text) > most:
+        raise InvalidRequest(_("“{}”的值“{}”不是0到{}的整数，未连接；请修改").format(key, text, most))
+    return int(text)
+
+
+def candidate_ports(settings: Settings) -> tuple[int, ...]:
+    """Return the ports to try, in order: the one that was given, else those of the environment."""
+    if settings.port or settings.embedded:
+        return (settings.port,)
+    return ENVIRONMENT2PORTS[settings.environment]
+
+
+def interlock(settings: Settings, accounts: Sequence[str], port: int | None = None) -> str:
+    """Return why this connection must stay read-only, or ``""``: a live account in a paper setting or the reverse.
+
+    ``accounts`` are the broker's own ids; ``port`` the one that is connected, ``settings.port`` by default. A port
+    proves nothing by itself, but one of the four known ones that contradicts the setting is a mistake of somebody.
+    """
+    live = settings.environment == LIVE
+    wrong = [account for account in accounts if account.startswith(PAPER_SIGN) == live]
+    if wrong:
+        reason = (
+            _("环境为“{}”，而账户{}是模拟账户：只读连接，不发委托；请核对“环境”与TWS的登录")
+            if live
+            else _("环境为“{}”，而账户{}是实盘账户：只读连接，不发委托；请核对“环境”与TWS的登录")
+        )
+        return reason.format(settings.environment, "、".join(wrong))
+    used = settings.port if port is None else port
+    for environment, ports in ENVIRONMENT2PORTS.items():
+        if used in ports and environment != settings.environment and not settings.embedded:
+            return _("环境为“{}”，而端口{}是{}的默认端口：只读连接，不发委托；请核对“环境”与“TWS端口”").format(
+                settings.environment, used, environment
+            )
+    return ""
