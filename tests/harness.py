@@ -41,6 +41,7 @@ from vnpy.trader.object import (
 
 import brokersim
 from brokersim.client import Simulation
+from vnpy_brokerkit.async_gateway import AsyncGateway
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.timing import Timing
 from vnpy_vbrokers.gateway import VbrokersGateway
@@ -48,6 +49,7 @@ from vnpy_vbrokers.gateway import VbrokersGateway
 DATA = Path(os.environ.get("BROKERS_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")))
 DEADLINE = float(os.environ.get("TEST_DEADLINE", "15"))
 T = TypeVar("T")
+RigT = TypeVar("RigT", bound="Rig")
 
 SHORT = Timing(
     request_timeout=1,
@@ -118,6 +120,10 @@ class Recorder:
 class Rig:
     """Simulator, engine and gateway, put up and taken down together."""
 
+    name = "VBROKERS"
+    broker = "vbrokers"
+    gateway_class: type[AsyncGateway] = VbrokersGateway
+
     def __init__(
         self,
         *,
@@ -134,13 +140,13 @@ class Rig:
         self._start = start
         self.sim: Simulation
 
-    def __enter__(self) -> Rig:
+    def __enter__(self: RigT) -> RigT:
         if self._start:
             self.sim = self._stack.enter_context(brokersim.running(**self._options))
         self.event_engine = EventEngine()
         self.main = MainEngine(self.event_engine)
         self.seen = Recorder(self.event_engine)
-        self.gateway = self.add("VBROKERS")
+        self.gateway = self.add(self.name)
         self._stack.callback(self.close)
         return self
 
@@ -152,18 +158,15 @@ class Rig:
         if self.main is not None and self.event_engine._active:
             self.main.close()
 
-    def add(self, name: str) -> VbrokersGateway:
+    def add(self, name: str) -> Any:
+        """Add the product's gateway with this test's clock and intervals."""
         timing, clock = self._timing, self._clock
 
-        class Tuned(VbrokersGateway):
-            """The product's gateway with a test's clock and intervals."""
+        def tuned(gateway: AsyncGateway, event_engine: EventEngine, gateway_name: str) -> None:
+            self.gateway_class.__init__(gateway, event_engine, gateway_name, clock=clock, timing=timing)
 
-            def __init__(self, event_engine: EventEngine, gateway_name: str) -> None:
-                super().__init__(event_engine, gateway_name, clock=clock, timing=timing)
-
-        gateway = self.main.add_gateway(Tuned, name)
-        assert isinstance(gateway, Tuned)
-        return gateway
+        kind = type("Tuned", (self.gateway_class,), {"__init__": tuned})
+        return self.main.add_gateway(kind, name)
 
     # -- doing
 
@@ -179,16 +182,16 @@ class Rig:
             **changes,
         }
 
-    def connect(self, **changes: Any) -> Rig:
+    def connect(self: RigT, **changes: Any) -> RigT:
         """Connect and wait until the gateway says that it is ready."""
-        self.main.connect(self.setting(**changes), "VBROKERS")
+        self.main.connect(self.setting(**changes), self.name)
         self.wait_log("合约信息查询成功")
         return self
 
     def subscribe(self, *vt_symbols: str) -> None:
         for vt_symbol in vt_symbols:
             symbol, _dot, exchange = vt_symbol.rpartition(".")
-            self.main.subscribe(SubscribeRequest(symbol, Exchange(exchange)), "VBROKERS")
+            self.main.subscribe(SubscribeRequest(symbol, Exchange(exchange)), self.name)
 
     def send(
         self,
@@ -201,7 +204,7 @@ class Rig:
     ) -> str:
         symbol, _dot, exchange = vt_symbol.rpartition(".")
         request = OrderRequest(symbol, Exchange(exchange), direction, type, volume, price, Offset.NONE, reference)
-        return self.main.send_order(request, "VBROKERS")
+        return self.main.send_order(request, self.name)
 
     def cancel(self, vt_orderid: str) -> None:
         order = self.main.get_order(vt_orderid)
@@ -245,9 +248,14 @@ class Rig:
 
     # -- comparing
 
+    def truth(self) -> dict[str, Any]:
+        """The broker's own truth."""
+        truth: dict[str, Any] = self.sim.state()[self.broker]
+        return truth
+
     def differences(self) -> list[str]:
         """Return how the engine differs from the broker's truth; the quotes should be paused."""
-        truth = self.sim.state()["vbrokers"]
+        truth = self.truth()
         return [
             *_compare("order", self._engine_orders(), _orders(truth)),
             *_compare("trade", self._engine_trades(), _trades(truth)),

@@ -92,7 +92,7 @@ def test_hong_kong_limit_orders_go_by_the_auction(day: Day, moment: str, setting
     price = rig.wait_tick("09988.SEHK").last_price
     order = rig.wait_status(rig.send("09988.SEHK", Direction.LONG, 100, price - 5), Status.NOTTRADED, Status.REJECTED)
     assert order.status is Status.NOTTRADED, order.extra
-    sent = rig.gateway.session.orders.kinds  # type: ignore[union-attr]  # the request's own words
+    sent = rig.gateway.session.orders.kinds
     assert sent[(order.extra or {})["broker_id"]] == entrust_type
 
 

@@ -152,7 +152,7 @@ def test_trap_9_no_bool_in_the_settings_and_the_password_is_masked_in_both_langu
         defaults = rig.gateway.get_default_setting()
         assert not any(isinstance(value, bool) for value in defaults.values())
         assert next(iter(defaults)) == "环境"
-        assert defaults["环境"][0] == "内置模拟"  # type: ignore[index]  # a list is a drop-down, whatever vn.py's annotation says
+        assert defaults["环境"][0] == "内置模拟"
         from vnpy.trader.locale import _ as vnpy_text
 
         assert any(vnpy_text("密码") in key for key in defaults)

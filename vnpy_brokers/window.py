@@ -7,10 +7,16 @@ import threading
 from collections.abc import Callable
 
 from PySide6 import QtCore, QtGui, QtWidgets
+from vnpy.event import Event
+from vnpy.trader.constant import Exchange
 from vnpy.trader.engine import MainEngine
+from vnpy.trader.event import EVENT_CONTRACT
+from vnpy.trader.object import ContractData
 from vnpy.trader.ui import MainWindow, create_qapp
+from vnpy.trader.utility import get_digits
 
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.symbols import SymbolError, canonical
 
 from .settings import DEMO_MARK
 from .stopping import StopRequest
@@ -22,15 +28,45 @@ FIT_COLUMNS_AFTER_MS = (2_000, 4_000, 8_000)
 
 
 class TraderWindow(MainWindow):
-    """vn.py's main window that can also be closed without a question, and in the demo remembers nothing."""
+    """vn.py's main window that can also be closed without a question, and in the demo remembers nothing.
+
+    Its trading panel takes every spelling of a symbol, and shows the name and the decimals of a contract that is known
+    only after it was typed.
+    """
+
+    _contract_came = QtCore.Signal(Event)
 
     def __init__(self, main_engine: MainEngine, *, demo: bool) -> None:
         self._demo = demo
         self._question = True
         self._layouts: dict[str, QtCore.QByteArray] = {}
         super().__init__(main_engine, main_engine.event_engine)
+        self.trading_widget.symbol_line.returnPressed.connect(self._spell_symbol)
+        self._contract_came.connect(self._on_contract)
+        self.event_engine.register(EVENT_CONTRACT, self._contract_came.emit)
         if demo:
             self._mark_as_demo()
+
+    def _spell_symbol(self) -> None:
+        """Put the canonical spelling of what was typed into the panel: ticks come under that one alone."""
+        panel = self.trading_widget
+        typed = panel.symbol_line.text(), Exchange(panel.exchange_combo.currentText())
+        try:
+            symbol, exchange = canonical(*typed)
+        except SymbolError:
+            return  # the gateway says so too, in its log
+        index = panel.exchange_combo.findText(exchange.value)
+        if (symbol, exchange) != typed and index >= 0:
+            panel.symbol_line.setText(symbol)
+            panel.exchange_combo.setCurrentIndex(index)
+            panel.set_vt_symbol()
+
+    def _on_contract(self, event: Event) -> None:
+        contract: ContractData = event.data
+        panel = self.trading_widget
+        if contract.vt_symbol == panel.vt_symbol:
+            panel.name_line.setText(contract.name)
+            panel.price_digits = get_digits(contract.pricetick)
 
     def _mark_as_demo(self) -> None:
         """Say in the title and, for a screen that shows no titles, in the menu bar's corner that nothing is real."""

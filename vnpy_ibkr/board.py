@@ -18,6 +18,8 @@ from .contracts import Instrument
 
 ZERO = Decimal(0)
 DEPTH = 5
+LATEST = 10**10
+"""Seconds since 1970 beyond which a time is none."""
 MOST_ROWS = 100
 """Rows of one side that are kept, whatever positions a peer names."""
 
@@ -107,6 +109,10 @@ class Board:
     """Of the newest tick that was given out; it only moves forward."""
     trade_time: datetime | None = None
     """Of the last trade, as TWS told it."""
+    trade_news: datetime | None = None
+    """The same in milliseconds, of a trade that was not given out yet."""
+    middle: Decimal = ZERO
+    """Of bid and ask when both were last there."""
     depth_bids: Side = field(default_factory=Side)
     depth_asks: Side = field(default_factory=Side)
 
@@ -116,10 +122,9 @@ class Board:
         """The last price; where nothing trades the middle of the quote; where nothing traded yet the previous close."""
         if self.last:
             return self.last
-        middle = (self.bid + self.ask) / 2 if self.bid and self.ask else ZERO
         if self.instrument.product in QUOTED_ONLY:
-            return middle or self.prev_close
-        return self.prev_close or middle
+            return self.middle or self.prev_close
+        return self.prev_close or self.middle
 
     @property
     def bids(self) -> tuple[Level, ...]:
@@ -145,6 +150,8 @@ class Board:
         if name in PRICE2SIZE:
             volume = exact(size) if value else ZERO
             changed = self._set(PRICE2SIZE[name], max(volume, ZERO)) or changed
+        if self.bid and self.ask:
+            self.middle = (self.bid + self.ask) / 2
         return self._see_delay(kind) or changed
 
     def take_size(self, kind: int, size: float) -> bool:
@@ -160,7 +167,7 @@ class Board:
     def take_text(self, kind: int, text: str) -> bool:
         """The time of the last trade, or RT volume; return whether anything that is shown changed."""
         if kind in LAST_TIME:
-            self._take_time(text, 1)
+            self._take_time(_parse(text))
             return self._see_delay(kind)
         return self._take_rt_volume(text) if kind == RT_VOLUME else False
 
@@ -217,17 +224,22 @@ class Board:
         parts = text.split(";")
         if len(parts) < 5:
             return False
-        self._take_time(parts[2], 1000)
+        if self._take_time(_parse(parts[2]) / 1000):
+            self.trade_news = self.trade_time
         total, average = _parse(parts[3]), _parse(parts[4])
         if total <= 0 or average <= 0:
             return False
         return self._set("turnover", max(self.volume, total) * average * self.instrument.size)
 
-    def _take_time(self, text: str, per_second: int) -> None:
-        number = _parse(text)
-        if 0 < number < per_second * 10**10:
-            told = datetime.fromtimestamp(float(number / per_second), timezone.utc)
-            self.trade_time = max(told, self.trade_time) if self.trade_time else told
+    def _take_time(self, seconds: Decimal) -> bool:
+        """The time of the last trade, in seconds since 1970; return whether it is news."""
+        if not 0 < seconds < LATEST:
+            return False
+        told = datetime.fromtimestamp(float(seconds), timezone.utc)
+        if self.trade_time and told <= self.trade_time:
+            return False
+        self.trade_time = told
+        return True
 
 
 def exact(number: float) -> Decimal:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,9 +23,10 @@ from vnpy_brokerkit.price_grid import align
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Segment
 
-from .board import DELAYED_DATA_TYPES, DEPTH, Board, Level
+from .board import DEPTH, Board, Level
 from .contracts import Contracts, Instrument, Key
 from .errors import FARMS_BROKEN, FARMS_OK, NO_LIVE_DATA, is_notice, words_for
+from .streams import DepthStream, LineStream
 from .wire.tws import Wire
 
 __all__ = ["Board", "Level", "MarketData"]
@@ -48,109 +48,15 @@ INTERRUPTED = 10182
 BAD_REQUEST = 321
 MARKET_DATA_FARMS = frozenset({2103, 2104})
 
-# A farm's name begins with its region; one that is in no row may carry anything.
-FARM2CURRENCIES: Mapping[str, frozenset[str]] = {
+# A farm's name begins with its region: the currencies or security types that it carries. One in no row may carry all.
+FARM2CARRIED: Mapping[str, frozenset[str]] = {
+    "cash": frozenset({"CASH", "CMDTY"}),
     "us": frozenset({"USD", "CAD"}),
-    "ca": frozenset({"CAD"}),
     "eu": frozenset({"EUR", "GBP", "CHF", "SEK", "NOK", "DKK"}),
     "hfarm": frozenset({"HKD", "CNH", "CNY"}),
     "hk": frozenset({"HKD", "CNH", "CNY"}),
     "jfarm": frozenset({"JPY", "AUD", "SGD", "KRW", "INR"}),
 }
-
-
-@dataclass
-class _Line:
-    """One market data request and what came of it. It is the stream that the wire speaks to."""
-
-    owner: MarketData
-    board: Board
-    req_id: int = 0
-    wire: Wire | None = None
-    generic: str = ""
-    asked: int = 0
-    """Grows with each call for the instrument: the smallest gives way first."""
-    alive: bool = False
-    """It is open at TWS, and nothing has ended it."""
-    broken: bool = False
-    """It was open and ended without our doing."""
-    delayed_tried: bool = False
-    settled: bool = False
-    """The first ticks had their time to arrive."""
-    dirty: bool = False
-    last_pending: bool = False
-    """A last price waits to be given out: the next one must not cover it."""
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def on_price(self, kind: int, price: float, size: float) -> None:
-        self._before_last(kind in (4, 68))
-        self._after(self.board.take_price(kind, price, size))
-
-    def on_size(self, kind: int, size: float) -> None:
-        self._after(self.board.take_size(kind, size))
-
-    def on_text(self, kind: int, value: str) -> None:
-        self._after(self.board.take_text(kind, value))
-
-    def on_number(self, kind: int, value: float) -> None:
-        self._after(self.board.take_number(kind, value))
-
-    def on_data_type(self, kind: int) -> None:
-        self.board.delayed = kind in DELAYED_DATA_TYPES
-
-    def on_depth(self, position: int, operation: int, side: int, price: float, size: float) -> None:
-        """Depth has requests of its own."""
-
-    def on_snapshot_end(self) -> None:
-        """Snapshots are not asked for."""
-
-    def on_stream_error(self, code: int, text: str) -> None:
-        self.owner.on_line_error(self, code, text)
-
-    def _before_last(self, is_last: bool) -> None:
-        if is_last and self.last_pending:
-            self.owner.give(self)
-        self.last_pending = self.last_pending or is_last
-
-    def _after(self, changed: bool) -> None:
-        if changed:
-            self.owner.touch(self)
-
-
-@dataclass
-class _Depth:
-    """One depth request of an instrument."""
-
-    owner: MarketData
-    line: _Line
-    smart: bool
-    req_id: int = 0
-    wire: Wire | None = None
-
-    def on_price(self, kind: int, price: float, size: float) -> None:
-        """A depth request brings rows only."""
-
-    def on_size(self, kind: int, size: float) -> None:
-        """A depth request brings rows only."""
-
-    def on_text(self, kind: int, value: str) -> None:
-        """A depth request brings rows only."""
-
-    def on_number(self, kind: int, value: float) -> None:
-        """A depth request brings rows only."""
-
-    def on_data_type(self, kind: int) -> None:
-        """The line tells it."""
-
-    def on_depth(self, position: int, operation: int, side: int, price: float, size: float) -> None:
-        self.line.board.take_depth(position, operation, side, price, size)
-        self.owner.touch(self.line)
-
-    def on_snapshot_end(self) -> None:
-        """Snapshots are not asked for."""
-
-    def on_stream_error(self, code: int, text: str) -> None:
-        self.owner.on_depth_error(self, code, text)
 
 
 class MarketData:
@@ -189,8 +95,8 @@ class MarketData:
         self._log = log
         self._in_use = in_use
         self._patience = Patience(timing.repeat_line, clock)
-        self._lines: dict[Key, _Line] = {}
-        self._depths: dict[Key, _Depth] = {}
+        self._lines: dict[Key, LineStream] = {}
+        self._depths: dict[Key, DepthStream] = {}
         self._no_depth: set[Key] = set()
         self._missing: dict[Key, bool] = {}
         self._limit = MOST_LINES
@@ -201,7 +107,7 @@ class MarketData:
         """The connection that was told our data type."""
         self._link = True
         self._farms: set[str] = set()
-        self._dirty: list[_Line] = []
+        self._dirty: list[LineStream] = []
         self._prices: dict[Key, Decimal] = {}
         self._segments: dict[Key, tuple[datetime, Segment]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -230,8 +136,8 @@ class MarketData:
     def delayed(self, board: Board) -> bool:
         """Tell whether a board's prices are delayed, or the channel that should renew them is down."""
         line = self._lines.get(board.instrument.key)
-        broken = line is not None and line.broken
-        return board.delayed or broken or not self._link or self._farm_is_broken(board.instrument)
+        silent = line is not None and (line.broken or line.denied)
+        return board.delayed or silent or not self._link or self._farm_is_broken(board.instrument)
 
     # ------------------------------------------------------------------ following
 
@@ -258,7 +164,7 @@ class MarketData:
         self._missing.pop(key, None)
         line = self._lines.get(instrument.key)
         if line is None:
-            line = self._lines[instrument.key] = _Line(self, Board(instrument))
+            line = self._lines[instrument.key] = LineStream(self, Board(instrument))
             line.generic = SECTYPE2GENERIC.get(instrument.contract.secType, "")
         self._count += 1
         line.asked = self._count
@@ -284,11 +190,13 @@ class MarketData:
         Raises :class:`BrokerError`.
         """
         self._close_depths()
+        self._limit, self._depth_limit = MOST_LINES, MOST_DEPTHS
         self._link = True
         self._farms.clear()
         lines = sorted(self._lines.values(), key=self._worth, reverse=True)
         for line in lines:
             self._close(line)
+            line.delayed_tried = line.denied = line.room_made = False
             line.board.clear_quote()
         for line in lines[: self._limit]:
             self._open(line)
@@ -336,10 +244,10 @@ class MarketData:
 
     # ------------------------------------------------------------------ the budget of lines
 
-    def _worth(self, line: _Line) -> tuple[bool, int]:
+    def _worth(self, line: LineStream) -> tuple[bool, int]:
         return line.board.instrument.key in self._in_use(), line.asked
 
-    def _open(self, line: _Line) -> None:
+    def _open(self, line: LineStream) -> None:
         """Ask for a line, making room if there is none. Raises :class:`ConnectionFailed`."""
         if self.lines_used >= self._limit and not self._make_room(line):
             return
@@ -348,10 +256,9 @@ class MarketData:
             self._typed = wire
             wire.post(lambda: wire.client.reqMarketDataType(self._data_type), "reqMarketDataType")
         self._request(line, wire)
-        line.settled = False
         self._later(self._settle(line))
 
-    def _request(self, line: _Line, wire: Wire) -> None:
+    def _request(self, line: LineStream, wire: Wire) -> None:
         contract = line.board.instrument.contract
         line.wire, line.req_id = wire, wire.next_id()
         wire.listen(line.req_id, line)
@@ -360,17 +267,17 @@ class MarketData:
         )
         line.alive, line.broken = True, False
 
-    def _close(self, line: _Line) -> None:
+    def _close(self, line: LineStream, *, cancel: bool = True) -> None:
         wire, req_id = line.wire, line.req_id
         was_open = line.alive
         line.alive = line.broken = False
         if wire is None:
             return
         wire.forget(req_id)
-        if was_open and wire.connected:
+        if cancel and was_open and wire.connected:
             wire.post(lambda: wire.client.cancelMktData(req_id), "cancelMktData")
 
-    def _make_room(self, line: _Line) -> bool:
+    def _make_room(self, line: LineStream) -> bool:
         """Close the line that is needed least; a line for what is in use may also cost one that was asked for later."""
         others = [other for other in self._lines.values() if other.alive and other is not line]
         used = self._in_use()
@@ -381,8 +288,7 @@ class MarketData:
         victim = min(free, key=lambda other: other.asked)
         self._close_depth(victim.board.instrument.key)
         self._close(victim)
-        victim.board.clear_quote()
-        victim.board.shown = False
+        del self._lines[victim.board.instrument.key]
         self._log(
             _("行情订阅已达{}个上限，为{}取消了最久未用的{}；需要时请重新订阅").format(
                 self._limit, line.board.instrument.vt_symbol, victim.board.instrument.vt_symbol
@@ -390,7 +296,7 @@ class MarketData:
         )
         return True
 
-    def _say_no_room(self, line: _Line) -> None:
+    def _say_no_room(self, line: LineStream) -> None:
         if self._patience.may_say(f"no-room-{line.board.instrument.vt_symbol}"):
             self._log(
                 _(
@@ -400,9 +306,14 @@ class MarketData:
 
     # ------------------------------------------------------------------ what TWS says about lines
 
-    def on_line_error(self, line: _Line, code: int, text: str) -> None:
+    def on_line_error(self, line: LineStream, code: int, text: str) -> None:
         """A code under a line's request id."""
-        name = line.board.instrument.vt_symbol
+        try:
+            self._on_code(line, code, text)
+        except BrokerError:
+            line.alive, line.broken = False, True  # the connection went in this moment: the next one opens all lines
+
+    def _on_code(self, line: LineStream, code: int, text: str) -> None:
         if code == SHOWN_DELAYED:
             line.board.delayed = True
             self._say_delayed(line)
@@ -411,7 +322,8 @@ class MarketData:
         elif code in NO_LIVE_DATA:
             self._on_no_live(line, code, text)
         elif code == IN_USE_ELSEWHERE:
-            self._break(line)
+            self._close(line)
+            line.broken = True
             if self._patience.may_say("in-use-elsewhere"):
                 self._log(words_for(code, text))
         elif code == INTERRUPTED:
@@ -420,35 +332,36 @@ class MarketData:
             line.generic = ""  # the extra ticks are wrong for this type: do without them
             self._again(line)
         elif is_notice(code):
-            if self._patience.may_say(f"{code}-{name}"):
-                self._log(_("{}：{}").format(name, words_for(code, text)))
+            self._say(line, code, _("{}：{}"), text)
         else:
-            self._break(line)
-            if self._patience.may_say(f"{code}-{name}"):
-                self._log(_("{}的行情中断：{}").format(name, words_for(code, text)))
+            self._close(line, cancel=False)
+            line.broken = True
+            self._say(line, code, _("{}的行情中断，稍后自动重试：{}"), text)
 
-    def _break(self, line: _Line) -> None:
-        """TWS ended the line, or brings nothing more on it."""
-        self._close(line)
-        line.broken = True
+    def _say(self, line: LineStream, code: int, sentence: str, text: str) -> None:
+        name = line.board.instrument.vt_symbol
+        if self._patience.may_say(f"{code}-{name}"):
+            self._log(sentence.format(name, words_for(code, text)))
 
-    def _again(self, line: _Line) -> None:
-        self._close(line)
+    def _again(self, line: LineStream) -> None:
+        self._close(line, cancel=False)
         self._request(line, self._wire())
 
-    def _on_too_many(self, line: _Line) -> None:
-        self._close(line)
+    def _on_too_many(self, line: LineStream) -> None:
+        """TWS's own windows use lines, too: what is open now is what we may have."""
+        self._close(line, cancel=False)
+        if line.room_made:
+            self._say_no_room(line)
+            return
         self._limit = max(1, self.lines_used)
-        try:
-            self._open(line)
-        except BrokerError:
-            line.broken = True  # the connection went in this moment: the next one opens all lines
+        line.room_made = True
+        self._open(line)
 
-    def _on_no_live(self, line: _Line, code: int, text: str) -> None:
+    def _on_no_live(self, line: LineStream, code: int, text: str) -> None:
         if self._data_type == LIVE or line.delayed_tried:
-            self._break(line)
-            if self._patience.may_say(f"no-live-{line.board.instrument.vt_symbol}"):
-                self._log(_("{}没有行情：{}").format(line.board.instrument.vt_symbol, words_for(code, text)))
+            self._close(line, cancel=False)
+            line.denied = True
+            self._say(line, code, _("{}没有行情：{}"), text)
             return
         line.delayed_tried = True
         wire = self._wire()
@@ -456,7 +369,7 @@ class MarketData:
         self._again(line)
         self._say_delayed(line)
 
-    def _say_delayed(self, line: _Line) -> None:
+    def _say_delayed(self, line: LineStream) -> None:
         name = line.board.instrument.vt_symbol
         if name not in self._said:
             self._said.add(name)
@@ -475,21 +388,21 @@ class MarketData:
             if key not in self._depths:
                 self._open_depth(line)
 
-    def _may_deepen(self, line: _Line) -> bool:
+    def _may_deepen(self, line: LineStream) -> bool:
         instrument = line.board.instrument
         return instrument.key not in self._no_depth and instrument.contract.secType not in NO_DEPTH
 
-    def _open_depth(self, line: _Line) -> None:
+    def _open_depth(self, line: LineStream) -> None:
         wire = self._wire()
         contract = line.board.instrument.contract
-        depth = _Depth(self, line, contract.exchange == "SMART", wire.next_id(), wire)
+        depth = DepthStream(self, line, contract.exchange == "SMART", wire.next_id(), wire)
         self._depths[line.board.instrument.key] = depth
         wire.listen(depth.req_id, depth)
         wire.post(lambda: wire.client.reqMktDepth(depth.req_id, contract, DEPTH, depth.smart, []), contract.symbol)
 
     def _close_depth(self, key: Key) -> None:
         depth = self._depths.pop(key, None)
-        if depth is None or depth.wire is None:
+        if depth is None:
             return
         wire, req_id, smart = depth.wire, depth.req_id, depth.smart
         depth.line.board.clear_depth()
@@ -501,22 +414,20 @@ class MarketData:
         for key in list(self._depths):
             self._close_depth(key)
 
-    def on_depth_error(self, depth: _Depth, code: int, text: str) -> None:
+    def on_depth_error(self, depth: DepthStream, code: int, text: str) -> None:
         """A code under a depth request's id. Without depth there is level one: at most one line about each code."""
         key = depth.line.board.instrument.key
         if code == DEPTH_RESET:
             depth.line.board.clear_depth()
             self.touch(depth.line)
         elif code == DEPTH_HALTED:
-            self._close_depth(key)
-            self._open_depth(depth.line)
+            self._reopen_depth(depth)
         elif is_notice(code):
             return  # which venues are not among it: not worth a line
         else:
             depth.line.board.clear_depth()
             self._depths.pop(key, None)
-            if depth.wire:
-                depth.wire.forget(depth.req_id)
+            depth.wire.forget(depth.req_id)
             if code == TOO_MANY_DEPTHS:
                 self._depth_limit = len(self._depths)
             else:
@@ -525,6 +436,13 @@ class MarketData:
                 self._said.add(f"depth-{code}")
                 self._log(_("{}只有一档行情：{}").format(depth.line.board.instrument.vt_symbol, words_for(code, text)))
             self.touch(depth.line)
+
+    def _reopen_depth(self, depth: DepthStream) -> None:
+        self._close_depth(depth.line.board.instrument.key)
+        try:
+            self._open_depth(depth.line)
+        except BrokerError:
+            self._depths.pop(depth.line.board.instrument.key, None)  # the next connection opens it
 
     # ------------------------------------------------------------------ the channel
 
@@ -552,15 +470,16 @@ class MarketData:
             self.touch(line)
 
     def _farm_is_broken(self, instrument: Instrument) -> bool:
+        needs = {instrument.currency, instrument.contract.secType}
         for farm in self._farms:
-            served = next((money for prefix, money in FARM2CURRENCIES.items() if farm.startswith(prefix)), None)
-            if served is None or instrument.currency in served:
+            carried = next((what for prefix, what in FARM2CARRIED.items() if farm.startswith(prefix)), needs)
+            if carried & needs:
                 return True
         return False
 
     # ------------------------------------------------------------------ ticks
 
-    def touch(self, line: _Line) -> None:
+    def touch(self, line: LineStream) -> None:
         """Something changed. What comes in one packet goes out as one tick."""
         if not line.dirty:
             line.dirty = True
@@ -574,7 +493,7 @@ class MarketData:
             if line.dirty:
                 self.give(line)
 
-    def give(self, line: _Line) -> None:
+    def give(self, line: LineStream) -> None:
         """Give out a board as it now is."""
         line.dirty = line.last_pending = False
         board = line.board
@@ -590,21 +509,19 @@ class MarketData:
         if board.shown and self._may_stamp(line):
             self._emit(board)
 
-    def _may_stamp(self, line: _Line) -> bool:
+    def _may_stamp(self, line: LineStream) -> bool:
         """A quote of a closed market, or a delayed one, is as old as its last trade: wait for TWS to tell its time."""
         board = line.board
         if line.settled or board.trade_time is not None:
             return True
         return not board.delayed and self.segment_of(board) is not Segment.CLOSED
 
-    async def _settle(self, line: _Line) -> None:
+    async def _settle(self, line: LineStream) -> None:
         """The first ticks had their time: what has not told its trade's time is given out without."""
-        req_id = line.req_id
         await self._clock.sleep(self._timing.book_wait)
-        if line.req_id == req_id:
-            line.settled = True
-            if line.board.shown and line.board.time is None:
-                self.touch(line)
+        line.settled = True
+        if line.board.shown and line.board.time is None:
+            self.touch(line)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -612,11 +529,15 @@ class MarketData:
         task.add_done_callback(self._tasks.discard)
 
     def _stamp(self, board: Board) -> datetime:
-        """The time of a tick: arrival, or the last trade's where the market rests or the data is old."""
+        """The time of a tick: the trade's own where TWS told it to the millisecond, else arrival.
+
+        Where the market rests or the data is old, the whole second of the last trade is nearer than arrival.
+        """
         now = self._clock.now()
-        told = board.trade_time
-        rests = board.delayed or self.segment_of(board) is Segment.CLOSED
-        stamp = min(told, now) if told and rests else now
+        told, board.trade_news = board.trade_news, None
+        if told is None and (board.delayed or self.segment_of(board) is Segment.CLOSED):
+            told = board.trade_time
+        stamp = min(told, now) if told else now
         return stamp if board.time is None else max(board.time, stamp)
 
     def _emit(self, board: Board) -> None:

@@ -30,9 +30,9 @@ from vnpy_brokerkit.wishes import symbols_in_use
 
 from .accounts import Accounts
 from .connection import Connection, Link
-from .contracts import Contracts, spelling
+from .contracts import Contracts, Key, spelling
 from .history import History
-from .market_data import Key, MarketData
+from .market_data import MarketData
 from .order_checks import OrderChecks
 from .orders import Orders
 from .settings import Settings, candidate_ports, interlock
@@ -181,6 +181,7 @@ class IbkrSession(Session):
             trading_account=lambda: self._account,
             on_account=gateway.on_account,
             on_position=gateway.on_position,
+            spawn=gateway.spawn,
             log=gateway.log,
             clock=self._clock,
         )

@@ -87,9 +87,6 @@ class AccountRoom:
         hub.desk.listeners.append(self._on_change)
         self._handlers: dict[int, Handler] = {
             6: self._account_updates,
-            17: self._managed_accounts,
-            18: self._no_advisor,
-            19: self._no_advisor,
             61: self._positions,
             62: self._account_summary,
             63: self._cancel_summary,
@@ -98,12 +95,10 @@ class AccountRoom:
             75: self._cancel_positions_multi,
             76: self._account_updates_multi,
             77: self._cancel_updates_multi,
-            80: self._family_codes,
             92: self._pnl,
             93: self._cancel_pnl,
             94: self._pnl_single,
             95: self._cancel_pnl,
-            104: self._user_info,
         }
         self.names = {message: REQUESTS[message][0] for message in self._handlers}
 
@@ -350,20 +345,6 @@ class AccountRoom:
 
     def _cancel_pnl(self, hub: Hub, client: Client, reader: Reader) -> None:
         self._profits.pop((client.number, reader.integer("reqId")), None)
-
-    # -- about the login ---------------------------------------------------------------------------
-
-    def _managed_accounts(self, hub: Hub, client: Client, reader: Reader) -> None:
-        client.send(15, 1, self.managed_accounts())
-
-    def _family_codes(self, hub: Hub, client: Client, reader: Reader) -> None:
-        client.send(78, len(self.accounts), *(one for account in self.accounts for one in (account, "")))
-
-    def _user_info(self, hub: Hub, client: Client, reader: Reader) -> None:
-        client.send(107, reader.integer("reqId"), "")
-
-    def _no_advisor(self, hub: Hub, client: Client, reader: Reader) -> None:
-        client.error(-1, 321, "Error validating request.-'bA' : cause - FA data operations ignored for non FA")
 
 
 def _money(amount: Decimal) -> str:

@@ -47,7 +47,7 @@ MOST_SECONDS = 86_400
 MOST_DAYS = 365
 MOST_PRINTS = 1000
 LOOK_BACK_DAYS = 14
-"""How far back the last trading minutes are looked for."""
+"""How far back the last trading minutes are looked for, beyond what was asked for."""
 
 _DURATION = re.compile(r"(\d{1,6}) +([SDWMY])", re.IGNORECASE)
 
@@ -105,6 +105,9 @@ class BarSource:
         elif duration.unit == "S":
             found = self._intraday(seconds, end - LOOK_BACK_DAYS * DAY, end, regular_only=regular_only)
             bars = found[-max(1, duration.count // seconds) :]
+        elif duration.unit == "D":
+            start = self.begin(duration, end) - LOOK_BACK_DAYS * DAY
+            bars = self._last_days(self._intraday(seconds, start, end, regular_only=regular_only), duration.count)
         else:
             bars = self._intraday(seconds, self.begin(duration, end), end, regular_only=regular_only)
         return [self._shown(bar, what) for bar in bars]
@@ -139,7 +142,7 @@ class BarSource:
         opens = [from_ms(span.start) for span in day_spans(self.instrument, local.date()) if span.start <= now]
         return max([start, *opens])
 
-    def begun(self, size: str, slot: datetime, what: str) -> Bar | None:
+    def begun(self, size: str, slot: datetime, what: str, *, regular_only: bool) -> Bar | None:
         """What the bar that begins at ``slot`` is so far; None before its first trade."""
         vt_symbol = self.instrument.vt_symbol
         quote = self.market.quote(vt_symbol)
@@ -151,9 +154,9 @@ class BarSource:
                 prices = (quote.open, quote.high, quote.low, quote.last)
                 parts.append(Bar(today, *prices, quote.volume, quote.turnover))
         else:
-            minute = now.replace(second=0, microsecond=0)
-            parts = self.market.bars(vt_symbol, "1m", slot, minute, extended=True) if slot < minute else []
-            parts += self._from_tape(1, max(slot, minute), now + timedelta(seconds=1))
+            minute = max(slot, now.replace(second=0, microsecond=0))
+            parts = self.market.bars(vt_symbol, "1m", slot, minute, extended=not regular_only) if slot < minute else []
+            parts += [replace(bar, time=minute) for bar in self._from_tape(1, minute, now + timedelta(seconds=1))]
         rows = list(_merged(parts, lambda bar: True, stamp_last=BAR_SECONDS[size] >= DAY_S))
         return self._shown(rows[0], what) if rows else None
 
@@ -174,6 +177,11 @@ class BarSource:
             return local.date(), (local.hour * HOUR_S + local.minute * 60) // seconds, bar.segment
 
         return list(_merged(minutes, slot))
+
+    def _last_days(self, bars: list[Bar], count: int) -> list[Bar]:
+        """The bars of the last ``count`` days that have any."""
+        dates = sorted({bar.time.astimezone(self._zone).date() for bar in bars})[-count:]
+        return [bar for bar in bars if bar.time.astimezone(self._zone).date() in set(dates)]
 
     def _from_tape(self, seconds: int, start: datetime, end: datetime) -> list[Bar]:
         """Bars out of the last trades of the present day."""

@@ -219,7 +219,7 @@ class HistoryRoom:
         market.watch(listed.vt_symbol)
         quote = market.quote(listed.vt_symbol)
         slot = source.slot(size, self._hub.clock.now())
-        begun = source.begun(size, slot, request.what)
+        begun = source.begun(size, slot, request.what, regular_only=request.regular_only)
         price = shown_price(quote, request.what)
         if begun is not None:
             running = RunningBar.of(begun)

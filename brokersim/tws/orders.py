@@ -53,7 +53,6 @@ class OrderRoom:
             4: self._cancel_order,
             5: self._open_orders,
             7: self.log.answer,
-            8: self._ids,
             15: self._auto_open_orders,
             16: self._all_open_orders,
             21: self._exercise,
@@ -85,9 +84,6 @@ class OrderRoom:
         """Reset API order ID sequence: ids begin at 1 again; those of live orders stay what they are."""
         self._highest.clear()
         self._life.forget_ended()
-
-    def _ids(self, hub: Hub, client: Client, reader: Reader) -> None:
-        client.send(9, 1, self.next_valid_id(client.client_id))
 
     # -- mutations ---------------------------------------------------------------------------------
 
