@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "--vbrokers-port", type=_port, default=0, metavar="N", help="HTTP port of the OpenAPI Gateway (0: a free one)"
     )
     parser.add_argument("--push-port", type=_port, default=0, metavar="N", help="its push port (0: a free one)")
+    parser.add_argument(
+        "--tws-port", type=_port, default=0, metavar="N", help="port of the simulated TWS (0: a free one)"
+    )
     control = parser.add_mutually_exclusive_group()
     control.add_argument(
         "--control-port", type=_port, default=0, metavar="N", help="port of the control interface (0: a free one)"
@@ -85,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an uncertain behaviour of the Gateway; repeatable",
+        help="an uncertain behaviour of a broker, those of TWS as tws.NAME=VALUE; repeatable",
     )
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input closes")
     return parser
@@ -102,6 +105,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         only=arguments.only,
         vbrokers_port=arguments.vbrokers_port,
         push_port=arguments.push_port,
+        tws_port=arguments.tws_port,
         control=not arguments.no_control,
         control_port=arguments.control_port,
         data=arguments.data,

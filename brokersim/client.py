@@ -113,7 +113,7 @@ class Simulation:
         return quote
 
     def switches(self, **changes: object) -> dict[str, Any]:
-        """Change uncertain behaviours of the Gateway; all of them as they now are."""
+        """Change uncertain behaviours of the brokers (those of TWS are ``tws.<name>``); all as they now are."""
         switches: dict[str, Any] = self._call("POST", "/switches", changes)
         return switches
 
@@ -261,6 +261,7 @@ def _arguments(options: Options, folder: Path) -> list[str]:
     """The command line that says the same as ``options``."""
     arguments = [
         *("--vbrokers-port", str(options.vbrokers_port), "--push-port", str(options.push_port)),
+        *("--tws-port", str(options.tws_port)),
         *("--control-port", str(options.control_port), "--seed", str(options.seed), "--speed", str(options.speed)),
         *("--clock", options.clock, "--password", options.password),
     ]

@@ -16,7 +16,7 @@ import msgspec
 
 from brokersim.faults import BadFault
 from brokersim.faults import parse as parse_faults
-from brokersim.half import BadCall, Number, PhoneOrder, decimal, positive_volume
+from brokersim.half import BadCall, Number, PhoneOrder, decimal, positive_volume, switch_prefix, switches_of
 from brokersim.http_server import Exchange, HttpServer
 from brokersim.net import HOST, Listener
 
@@ -187,7 +187,13 @@ class Control:
 
     async def _switches(self, body: bytes) -> object:
         changes = decode(body, dict[str, Any]) if body else {}
-        return self._simulator.half("vbrokers").change_switches(changes)
+        for name in changes:
+            self._simulator.half(name.partition(".")[0] if "." in name else "vbrokers")
+        answer: dict[str, Any] = {}
+        for broker, half in self._simulator.halves.items():
+            switches = half.change_switches(switches_of(changes, broker))
+            answer |= {switch_prefix(broker) + name: value for name, value in switches.items()}
+        return answer
 
 
 def _price(value: Number | None, name: str) -> Decimal | None:

@@ -50,6 +50,7 @@ class Options:
     only: str | None = None
     vbrokers_port: int = 0
     push_port: int = 0
+    tws_port: int = 0
     control: bool = True
     control_port: int = 0
     data: Path | None = None
@@ -60,6 +61,7 @@ class Options:
     positions: tuple[OpeningPosition, ...] = ()
     password: str = "123456"
     switches: Mapping[str, object] = field(default_factory=dict)
+    """Of all brokers, by :func:`switches_of`."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,21 @@ class Half(Protocol):
 
     async def stop(self) -> None:
         """Close everything."""
+
+
+def switch_prefix(broker: str) -> str:
+    """What the names of a broker's switches begin with, where the switches of all stand together."""
+    return "" if broker == "vbrokers" else f"{broker}."
+
+
+def switches_of(switches: Mapping[str, object], broker: str) -> dict[str, object]:
+    """One broker's own switches among those of all: ``tws.read_only`` is ``read_only`` of tws."""
+    prefix = switch_prefix(broker)
+    return {
+        name[len(prefix) :]: value
+        for name, value in switches.items()
+        if (name.startswith(prefix) if prefix else "." not in name)
+    }
 
 
 def positive_volume(value: Number) -> int:

@@ -33,7 +33,13 @@ def _vbrokers(world: World) -> Half:
     return VbrokersHalf(world)
 
 
-HALVES: dict[str, Callable[[World], Half]] = {"vbrokers": _vbrokers}
+def _tws(world: World) -> Half:
+    from brokersim.tws.gateway import TwsHalf
+
+    return TwsHalf(world)
+
+
+HALVES: dict[str, Callable[[World], Half]] = {"vbrokers": _vbrokers, "tws": _tws}
 """The simulated brokers, by the names that ``--only``, faults and ``/state`` use."""
 
 

@@ -275,9 +275,6 @@ class _Runner:
         return wrong
 
 
-
-
-
 def _wrong_trades(seen: Recorder, truth: Mapping[str, Any]) -> list[str]:
     """Compare ids and times of the trades: the same from push, from list and after a restart."""
     trades: list[TradeData] = seen.of(EVENT_TRADE)

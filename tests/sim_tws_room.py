@@ -7,6 +7,7 @@ import asyncio
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timezone
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +39,7 @@ class Heard:
     """A wrapper that keeps what ib_async's decoder calls: (name, arguments)."""
 
     calls: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    defaultTimezone: timezone = timezone.utc
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("__"):

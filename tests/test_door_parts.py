@@ -26,8 +26,8 @@ from vnpy.trader.event import EVENT_TICK
 from vnpy.trader.object import LogData, OrderData, TickData
 
 from tests.door_fake import FakeGateway
+from vnpy_brokers import door, trader
 from vnpy_brokers import settings as door_settings
-from vnpy_brokers import trader
 from vnpy_brokers.console import LineWriter
 from vnpy_brokers.json_events import EVENT_NAMES, JsonEvents, event_line
 from vnpy_brokers.options import parse
@@ -242,6 +242,14 @@ def test_a_stop_is_requested_by_anybody_and_by_time() -> None:
     other = StopRequest()
     other.request()
     assert other.requested()
+
+
+def test_a_stop_during_the_start_begins_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trader, "TraderEngine", lambda *arguments: pytest.fail("an engine was made"))
+    stop = StopRequest()
+    stop.request()
+    with (tmp_path / "stdout").open("wb", buffering=0) as stdout:
+        door._run(parse(["--demo", "--json"]), None, gui=False, stdout=stdout, stop=stop)
 
 
 def test_a_close_that_hangs_ends_the_process_in_words() -> None:

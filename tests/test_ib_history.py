@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+import csv
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -16,11 +20,14 @@ from ib_async.objects import BarData as IbBar
 from vnpy.trader.constant import Exchange, Interval, Product
 from vnpy.trader.object import BarData, HistoryRequest
 
-from vnpy_brokerkit.clock import ManualClock
+from tests.harness import DATA
+from tests.ib_harness import IbRig
+from vnpy_brokerkit.clock import ManualClock, ShiftedClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, TimedOut
 from vnpy_ibkr.contracts import Contracts, Instrument
 from vnpy_ibkr.errors import error_for
 from vnpy_ibkr.history import PACING_WAITS, History
+from vnpy_ibkr.segments import Hours
 from vnpy_ibkr.wire.tws import Wire
 
 NEW_YORK, SHANGHAI, UTC = ZoneInfo("America/New_York"), ZoneInfo("Asia/Shanghai"), timezone.utc
@@ -29,12 +36,18 @@ OPEN, MINUTES = time(9, 30), 390
 DAY = timedelta(days=1)
 
 
+def naive(text: str) -> datetime:
+    """A time without a zone, as scripts pass it."""
+    return datetime.fromisoformat(text)
+
+
 def no_data() -> BrokerError:
     return error_for(162, "HMDS query returned no data: X", about="h")
 
 
 def bar(text: str, close: float = 10, volume: float = 100) -> IbBar:
-    return IbBar(date=text, open=10, high=11, low=9, close=close, volume=volume, average=10.5, barCount=3)  # type: ignore[arg-type]  # the wire gives text
+    # The wire gives the date as text.
+    return IbBar(date=cast(Any, text), open=10, high=11, low=9, close=close, volume=volume, average=10.5, barCount=3)
 
 
 @dataclass(frozen=True)
@@ -61,12 +74,17 @@ class Tws:
     """The first daily or weekly bar of a window holds a part of its time only."""
     head: bool = True
     faults: list[BrokerError] = field(default_factory=list)
+    """Answered instead, one by one, from the request ``faults_from`` on."""
+    faults_from: int = 0
+    fixed: list[IbBar] | None = None
+    """Answered to the first request instead of the sessions; to every one when it ``repeats``."""
+    repeats: bool = False
     asked: list[Asked] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     heads: int = 0
     answer: Any = None
 
-    def reqHistoricalData(  # noqa: PLR0913
+    def reqHistoricalData(
         self,
         req_id: int,
         contract: Contract,
@@ -84,8 +102,10 @@ class Tws:
         count, unit = duration.split()
         days = int(count) * {"D": 1, "W": 7, "Y": 365}[unit]
         assert unit != "D" or days < 366
-        if self.faults:
+        if self.faults and len(self.asked) > self.faults_from:
             self.answer = self.faults.pop(0)
+        elif self.fixed is not None:
+            self.answer = self.fixed if self.repeats or len(self.asked) == 1 else no_data()
         elif days > self.most_days:
             self.answer = error_for(162, "Time length exceed max.", about="h")
         else:
@@ -136,7 +156,8 @@ class Tws:
     def reqHeadTimeStamp(
         self, req_id: int, contract: Contract, show: str, regular_only: bool, format_date: int
     ) -> None:
-        assert (show, format_date) == ("TRADES", 2)
+        assert show != "ADJUSTED_LAST"
+        assert format_date == 2
         self.heads += 1
         first = next(iter(self._minutes()))
         self.answer = [str(int(first.timestamp()))] if self.head else error_for(162, "No head time stamp", about="h")
@@ -187,8 +208,8 @@ def instrument(sec_type: str = "STK", size: int = 1) -> Instrument:
         lot=Decimal(1),
         currency="USD",
         zone=NEW_YORK,
-        liquid_hours=(),
-        trading_hours=(),
+        liquid_hours=Hours(),
+        trading_hours=Hours(),
     )
 
 
@@ -289,7 +310,7 @@ def test_an_end_in_the_middle_asks_for_its_hour_whole() -> None:
 @pytest.mark.parametrize("zone", [SHANGHAI, NEW_YORK, ZoneInfo("UTC")])
 def test_days_are_stamped_with_their_own_midnight_and_are_whole(zone: ZoneInfo) -> None:
     rig = Rig(Tws(since=date(2023, 6, 1), cut_first=True), zone=zone)
-    bars = rig.bars(Interval.DAILY, datetime(2023, 7, 3), datetime(2026, 3, 31))
+    bars = rig.bars(Interval.DAILY, naive("2023-07-03"), naive("2026-03-31"))
     assert [one.datetime for one in bars] == sorted({one.datetime for one in bars})
     assert (bars[0].datetime, bars[-1].datetime) == (
         datetime(2023, 7, 3, tzinfo=zone),
@@ -306,7 +327,7 @@ def _open(year: int, month: int, day: int, number: int) -> bool:
 def test_weeks_are_stamped_with_their_monday_and_are_whole() -> None:
     good_friday = date(2025, 4, 18)
     rig = Rig(Tws(since=date(2023, 1, 2), cut_first=True, skip=(good_friday,)))
-    bars = rig.bars(Interval.WEEKLY, datetime(2023, 3, 6), datetime(2026, 3, 23))
+    bars = rig.bars(Interval.WEEKLY, naive("2023-03-06"), naive("2026-03-23"))
     assert {one.datetime.weekday() for one in bars} == {0}
     assert len(bars) == (date(2026, 3, 23) - date(2023, 3, 6)).days // 7 + 1
     volumes = {f"{one.datetime:%Y-%m-%d}": one.volume for one in bars}
@@ -316,7 +337,7 @@ def test_weeks_are_stamped_with_their_monday_and_are_whole() -> None:
 
 def test_days_from_before_the_listing_keep_the_first_day() -> None:
     rig = Rig(Tws(since=date(2026, 3, 16), cut_first=False))
-    bars = rig.bars(Interval.DAILY, datetime(2015, 1, 1))
+    bars = rig.bars(Interval.DAILY, naive("2015-01-01"))
     assert bars[0].datetime == datetime(2026, 3, 16, tzinfo=SHANGHAI)
     assert len(bars) == 13
 
@@ -326,7 +347,7 @@ def test_days_from_before_the_listing_keep_the_first_day() -> None:
 
 def test_times_without_a_zone_are_the_databases() -> None:
     rig = Rig()
-    bars = rig.bars(Interval.MINUTE, datetime(2026, 3, 31, 22, 0), datetime(2026, 3, 31, 22, 30))
+    bars = rig.bars(Interval.MINUTE, naive("2026-03-31 22:00"), naive("2026-03-31 22:30"))
     assert (bars[0].datetime, bars[-1].datetime) == (
         datetime(2026, 3, 31, 22, 0, tzinfo=SHANGHAI),
         datetime(2026, 3, 31, 22, 30, tzinfo=SHANGHAI),
@@ -344,16 +365,14 @@ def test_an_open_end_is_now_and_the_running_minute_is_left_out() -> None:
 
 @pytest.mark.parametrize("text", ["1775050200", "20260401 09:30:00 US/Eastern", "20260401  13:30:00 UTC"])
 def test_a_server_may_write_the_time_as_it_likes(text: str) -> None:
-    rig = Rig()
-    rig.tws._rows = lambda *_: [bar(text)]  # type: ignore[method-assign]
+    rig = Rig(Tws(fixed=[bar(text)]))
     bars = rig.bars(Interval.MINUTE, datetime(2026, 4, 1, 9, 30, tzinfo=NEW_YORK))
     assert [one.datetime for one in bars] == [datetime(2026, 4, 1, 9, 30, tzinfo=NEW_YORK)]
 
 
 @pytest.mark.parametrize(("interval", "text"), [(Interval.MINUTE, "noon"), (Interval.DAILY, "1 April")])
 def test_a_time_that_nobody_can_read_is_an_error(interval: Interval, text: str) -> None:
-    rig = Rig()
-    rig.tws._rows = lambda *_: [bar(text)]  # type: ignore[method-assign]
+    rig = Rig(Tws(fixed=[bar(text)]))
     with pytest.raises(HistoryError, match=text):
         rig.bars(interval, NOW - DAY)
 
@@ -362,8 +381,8 @@ def test_a_time_that_nobody_can_read_is_an_error(interval: Interval, text: str) 
 
 
 def test_what_is_asked_for_follows_the_product() -> None:
-    def asked(sec_type: str, interval: Interval = Interval.MINUTE, **options: bool) -> Asked:
-        rig = Rig(known=instrument(sec_type), **options)
+    def asked(sec_type: str, interval: Interval = Interval.MINUTE, *, extended: bool = False) -> Asked:
+        rig = Rig(known=instrument(sec_type), extended=extended)
         rig.bars(interval, NOW - DAY)
         return rig.tws.asked[0]
 
@@ -379,28 +398,17 @@ def test_what_is_asked_for_follows_the_product() -> None:
 
 
 def test_forex_has_mid_prices_without_volume() -> None:
-    rig = Rig(known=instrument("CASH"))
-    rig.tws._rows = lambda *_: [
-        IbBar(
-            date=str(int(NOW.timestamp()) - 120),
-            open=1.1,
-            high=1.2,
-            low=1.0,
-            close=1.15,
-            volume=-1,
-            average=-1,
-            barCount=-1,
-        )
-    ]  # type: ignore[method-assign, arg-type]  # noqa: E501
+    mid = bar(str(int(NOW.timestamp()) - 120), close=10.5, volume=-1)
+    mid.average = -1
+    rig = Rig(Tws(fixed=[mid]), instrument("CASH"))
     (only,) = rig.bars(Interval.MINUTE, NOW - timedelta(minutes=10))
     assert rig.tws.asked[0].show == "MIDPOINT"
     assert (only.volume, only.turnover, only.open_interest) == (0, 0, 0)
-    assert (only.open_price, only.high_price, only.low_price, only.close_price) == (1.1, 1.2, 1.0, 1.15)
+    assert (only.open_price, only.high_price, only.low_price, only.close_price) == (10, 11, 9, 10.5)
 
 
 def test_turnover_is_volume_at_the_average_price_times_the_multiplier() -> None:
-    rig = Rig(known=instrument("FUT", size=50))
-    rig.tws._rows = lambda *_: [bar(str(int(NOW.timestamp()) - 120), volume=4)]  # type: ignore[method-assign]
+    rig = Rig(Tws(fixed=[bar(str(int(NOW.timestamp()) - 120), volume=4)]), known=instrument("FUT", size=50))
     (only,) = rig.bars(Interval.MINUTE, NOW - timedelta(minutes=10))
     assert (only.volume, only.turnover) == (4, 4 * 10.5 * 50)
     assert (only.vt_symbol, only.gateway_name) == ("IBM.SMART", "IBKR")
@@ -408,7 +416,7 @@ def test_turnover_is_volume_at_the_average_price_times_the_multiplier() -> None:
 
 def test_adjusted_bars_come_in_one_request_that_ends_now() -> None:
     rig = Rig(Tws(since=date(2020, 1, 1)), adjusted=True)
-    bars = rig.bars(Interval.DAILY, datetime(2022, 1, 3), datetime(2022, 2, 1))
+    bars = rig.bars(Interval.DAILY, naive("2022-01-03"), naive("2022-02-01"))
     (asked,) = rig.tws.asked
     assert (asked.show, asked.end, asked.duration) == ("ADJUSTED_LAST", "", "5 Y")
     assert bars[0].datetime == datetime(2022, 1, 3, tzinfo=SHANGHAI)
@@ -416,15 +424,14 @@ def test_adjusted_bars_come_in_one_request_that_ends_now() -> None:
 
 
 def test_adjusted_bars_that_the_server_cut_short_are_an_error() -> None:
-    rig = Rig(Tws(since=date(2020, 1, 1)), adjusted=True)
-    rig.tws._rows = lambda *_: [bar("20260301"), bar("20260302")]  # type: ignore[method-assign]
+    rig = Rig(Tws(since=date(2020, 1, 1), fixed=[bar("20260301"), bar("20260302")]), adjusted=True)
     with pytest.raises(HistoryError, match="2026-03-01"):
-        rig.bars(Interval.DAILY, datetime(2022, 1, 3))
+        rig.bars(Interval.DAILY, naive("2022-01-03"))
 
 
 def test_adjusted_bars_of_a_young_stock_are_whole() -> None:
     rig = Rig(Tws(since=date(2026, 3, 2)), adjusted=True)
-    assert len(rig.bars(Interval.DAILY, datetime(2022, 1, 3))) == 23
+    assert len(rig.bars(Interval.DAILY, naive("2022-01-03"))) == 23
 
 
 # ---------------------------------------------------------------------- refusals
@@ -442,7 +449,7 @@ def test_too_soon_waits_and_asks_again() -> None:
 
 def test_no_data_at_all_is_an_empty_list() -> None:
     rig = Rig(Tws(since=date(2026, 3, 30)))
-    assert rig.bars(Interval.MINUTE, datetime(2026, 1, 1), datetime(2026, 2, 1)) == []
+    assert rig.bars(Interval.MINUTE, naive("2026-01-01"), naive("2026-02-01")) == []
 
 
 @pytest.mark.parametrize(
@@ -457,35 +464,23 @@ def test_no_data_at_all_is_an_empty_list() -> None:
     ids=lambda fault: f"{type(fault).__name__}{fault.code}",
 )
 def test_a_window_that_fails_fails_the_whole(fault: BrokerError) -> None:
-    rig = Rig(Tws(most_days=10_000))
-    good, count = rig.tws._rows, 0
-
-    def rows(*values: Any) -> list[IbBar]:
-        nonlocal count
-        count += 1
-        if count == 2:
-            rig.tws.faults += [fault] * 9
-        return good(*values)
-
-    rig.tws._rows = rows  # type: ignore[method-assign]
-    with pytest.raises(HistoryError, match="IBM.SMART") as caught:
-        rig.bars(Interval.MINUTE, datetime(2026, 2, 1))
+    rig = Rig(Tws(faults=[fault] * 9, faults_from=1))
+    with pytest.raises(HistoryError, match=r"IBM\.SMART") as caught:
+        rig.bars(Interval.MINUTE, naive("2026-02-01"))
     assert fault.text in caught.value.text
     assert bool(rig.tws.cancelled) == isinstance(fault, TimedOut)
 
 
 def test_a_server_that_repeats_itself_for_ever_is_left() -> None:
-    rig = Rig()
-    rig.tws._rows = lambda *_: [bar("1775050200")]  # type: ignore[method-assign]
+    rig = Rig(Tws(fixed=[bar("1775050200")], repeats=True))
     with pytest.raises(HistoryError):
-        rig.bars(Interval.MINUTE, datetime(2026, 1, 1))
+        rig.bars(Interval.MINUTE, naive("2026-01-01"))
     assert len(rig.tws.asked) < 10
 
 
 @pytest.mark.parametrize("price", [float("nan"), float("inf")])
 def test_a_price_that_is_no_number_is_an_error(price: float) -> None:
-    rig = Rig()
-    rig.tws._rows = lambda *_: [bar("1775050200", close=price)]  # type: ignore[method-assign]
+    rig = Rig(Tws(fixed=[bar("1775050200", close=price)]))
     with pytest.raises(HistoryError):
         rig.bars(Interval.MINUTE, NOW - DAY)
 
@@ -503,17 +498,27 @@ def test_an_unknown_contract_is_an_error_in_words() -> None:
         Rig(found=False).bars(Interval.MINUTE, NOW - DAY)
 
 
+def test_a_text_that_is_no_symbol_is_an_error_in_words() -> None:
+    rig = Rig()
+    request = HistoryRequest(
+        symbol="IBM\x00", exchange=Exchange.SMART, start=NOW - DAY, end=None, interval=Interval.MINUTE
+    )
+    with pytest.raises(HistoryError, match="控制字符"):
+        rig.run(rig.history.bars(request))
+
+
 # ---------------------------------------------------------------------- manners
 
 
 def test_downloads_together_stay_slow_and_few() -> None:
     rig = Rig()
     request = HistoryRequest(
-        symbol="IBM", exchange=Exchange.SMART, start=datetime(2026, 3, 20), end=None, interval=Interval.MINUTE
+        symbol="IBM", exchange=Exchange.SMART, start=naive("2026-03-20"), end=None, interval=Interval.MINUTE
     )
 
     async def together() -> list[BarData]:
-        return sum(await asyncio.gather(*(rig.history.bars(request) for _ in range(12))), [])
+        lists = await asyncio.gather(*(rig.history.bars(request) for _ in range(12)))
+        return list(itertools.chain.from_iterable(lists))
 
     rig.run(together())
     assert rig.wire.most_open <= 5
@@ -530,7 +535,7 @@ def test_a_download_that_is_given_up_is_cancelled_at_tws() -> None:
 
     rig.wire.ask = never  # type: ignore[method-assign]
     request = HistoryRequest(
-        symbol="IBM", exchange=Exchange.SMART, start=datetime(2026, 3, 20), end=None, interval=Interval.MINUTE
+        symbol="IBM", exchange=Exchange.SMART, start=naive("2026-03-20"), end=None, interval=Interval.MINUTE
     )
 
     async def main() -> None:
@@ -543,3 +548,136 @@ def test_a_download_that_is_given_up_is_cancelled_at_tws() -> None:
 
     asyncio.run(main())
     assert rig.tws.cancelled == [7]
+
+
+# ---------------------------------------------------------------------- over the wire of the simulated TWS
+
+
+def rows_of(path: Path, day: str, first: str, last: str) -> dict[datetime, tuple[float, ...]]:
+    """The minutes of a data file with trades in them, by their start."""
+    found = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["time"].startswith(day) and first <= row["time"][11:16] < last and row["close"]:
+                at = datetime.strptime(row["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+                found[at] = tuple(float(row[name]) for name in ("open", "high", "low", "close", "volume"))
+    return found
+
+
+def by_start(bars: Iterable[BarData]) -> dict[datetime, tuple[float, ...]]:
+    return {
+        one.datetime.astimezone(UTC): (one.open_price, one.high_price, one.low_price, one.close_price, one.volume)
+        for one in bars
+    }
+
+
+def download(
+    rig: IbRig, vt_symbol: str, interval: Interval, start: datetime, end: datetime | None = None
+) -> list[BarData]:
+    symbol, _dot, exchange = vt_symbol.rpartition(".")
+    request = HistoryRequest(symbol=symbol, exchange=Exchange(exchange), start=start, end=end, interval=interval)
+    return rig.main.query_history(request, rig.name)
+
+
+@contextlib.contextmanager
+def data_time(at: datetime, **setting: str) -> Iterator[IbRig]:
+    """Connected to a simulator whose clock stands at a moment of the recorded data."""
+    if not DATA.exists():
+        pytest.skip(f"the market data folder {DATA.name} is not beside the repository")
+    with IbRig(data=DATA, clock="data", gateway_clock=ShiftedClock(at, frozen=True)) as rig:
+        rig.sim.set_clock(at)
+        yield rig.connect(**setting)
+
+
+def test_bars_equal_the_recorded_minutes() -> None:
+    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC)) as rig:
+        day = datetime(2013, 10, 8, tzinfo=UTC)
+        bars = download(rig, "IBM.SMART", Interval.MINUTE, day, day + DAY)
+        assert by_start(bars) == rows_of(DATA / "IBM.SMART.1m.csv", "2013-10-08", "13:30", "20:00")
+        assert {one.gateway_name for one in bars} == {"IBKR"}
+
+
+def test_bars_with_pre_and_post_market_where_the_setting_says_so() -> None:
+    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC), 盘前盘后="是") as rig:
+        day = datetime(2013, 10, 8, tzinfo=UTC)
+        bars = download(rig, "IBM.SMART", Interval.MINUTE, day, day + DAY)
+        assert by_start(bars) == rows_of(DATA / "IBM.SMART.1m.csv", "2013-10-08", "08:00", "24:00")
+
+
+def test_tws_adjusts_for_splits_by_itself() -> None:
+    with data_time(datetime(2014, 6, 9, 21, tzinfo=UTC)) as rig:
+        day = datetime(2014, 6, 6, tzinfo=UTC)
+        bars = by_start(download(rig, "AAPL.SMART", Interval.MINUTE, day, day + DAY))
+        traded = rows_of(DATA / "AAPL.SMART.1m.csv", "2014-06-06", "13:30", "20:00")
+        assert list(bars) == list(traded)
+        assert all(bars[at][3] == pytest.approx(traded[at][3] / 7, abs=0.01) for at in bars)
+
+
+def test_minutes_hours_days_and_weeks_tell_one_story() -> None:
+    with IbRig() as rig:
+        rig.connect()
+        now = datetime.now(SHANGHAI)
+        start = now.replace(hour=0, minute=0, second=0, microsecond=0) - 45 * DAY
+        minutes = download(rig, "MSFT.SMART", Interval.MINUTE, start)
+        assert [one.datetime for one in minutes] == sorted({one.datetime for one in minutes})
+
+        def sums(bars: Iterable[BarData], key: Callable[[datetime], Any]) -> dict[Any, float]:
+            found: dict[Any, float] = {}
+            for one in bars:
+                at = key(one.datetime.astimezone(NEW_YORK))
+                found[at] = found.get(at, 0) + one.volume
+            return found
+
+        hours = download(rig, "MSFT.SMART", Interval.HOUR, start)
+        days = {one.datetime.date(): one.volume for one in download(rig, "MSFT.SMART", Interval.DAILY, start)}
+        weeks = {one.datetime.date(): one.volume for one in download(rig, "MSFT.SMART", Interval.WEEKLY, start)}
+        # New York's day of the start and the present one are there in part.
+        whole = set(sorted(sums(minutes, datetime.date))[1:]) - {now.astimezone(NEW_YORK).date()}
+        assert len(whole) > 25
+
+        def clock_hour(at: datetime) -> datetime:
+            return at.replace(minute=0)
+
+        by_hour = sums(minutes, clock_hour)
+        assert all(by_hour[at] == volume for at, volume in sums(hours, clock_hour).items() if at.date() in whole)
+        by_day = sums(minutes, datetime.date)
+        assert all(days[day] == by_day[day] for day in whole)
+        full_weeks = [monday for monday in weeks if {monday + n * DAY for n in range(5)} <= whole]
+        assert len(full_weeks) > 2
+        assert all(weeks[monday] == sum(by_day[monday + n * DAY] for n in range(5)) for monday in full_weeks)
+
+
+def test_hong_kong_and_forex_over_the_wire() -> None:
+    with IbRig() as rig:
+        rig.connect()
+        start = datetime.now(UTC) - 6 * DAY
+        hong_kong = download(rig, "700.SEHK", Interval.MINUTE, start)
+        assert hong_kong
+        assert {one.symbol for one in hong_kong} <= {"700", "00700"}
+        forex = download(rig, "EUR-USD-CASH.IDEALPRO", Interval.HOUR, start)
+        assert forex
+        assert {one.volume for one in forex} == {0}
+        assert download(rig, "00700.SEHK", Interval.DAILY, start)[-1].turnover > 0
+
+
+def test_a_download_over_faults_is_whole_or_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vnpy_ibkr.history.PACING_WAITS", (0.05, 0.05))
+    with IbRig() as rig:
+        rig.connect()
+        start = datetime.now(UTC) - 30 * DAY
+        whole = by_start(download(rig, "IBM.SMART", Interval.MINUTE, start))
+
+        def fault(do: str, nth: int, **more: object) -> None:
+            rig.sim.clear_faults()
+            when = {"message": "reqHistoricalData", "nth": nth}
+            rig.sim.faults([{"broker": "tws", "do": do, "when": when, **more}])
+
+        fault("error", 2, code=162, text="Historical Market Data Service error message:pacing violation")
+        assert by_start(download(rig, "IBM.SMART", Interval.MINUTE, start)).items() >= whole.items()
+        fault("error", 2, code=162, text="No market data permissions for ISLAND STK", times=9)
+        assert download(rig, "IBM.SMART", Interval.DAILY, start - 4000 * DAY) == []
+        assert "ISLAND" in rig.wait_log("IBM.SMART的历史数据失败")
+        fault("drop", 3)
+        assert download(rig, "IBM.SMART", Interval.MINUTE, start) == []
+        rig.wait_log("已恢复")
+        assert by_start(download(rig, "IBM.SMART", Interval.MINUTE, start)).items() >= whole.items()

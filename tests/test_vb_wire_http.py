@@ -77,6 +77,13 @@ class Peer:
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
+    async def is_left(self) -> bool:
+        """Tell whether no client is connected any more, or still is after a second."""
+        for _turn in range(5):  # a connection that the system has accepted is seen some turns later
+            await asyncio.sleep(0)
+        pending = {task for task in self._tasks if not task.done()}
+        return not pending or not (await asyncio.wait(pending, timeout=1))[1]
+
     async def end(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -402,6 +409,23 @@ def test_close_ends_what_is_under_way_and_refuses_the_rest() -> None:
             assert type(await failure(wire.read(FUNDS, {}))) is ConnectionFailed
             assert len(peer.bodies) == 1
             await wire.close()
+
+    run(scenario())
+
+
+def test_close_leaves_no_connection_whenever_it_comes() -> None:
+    """A request that is just connecting belongs to a pool that has no socket of it to close yet."""
+
+    async def scenario() -> None:
+        for turns in range(40):
+            async with gateway(says(answer(OK))) as (wire, peer):
+                read = asyncio.create_task(wire.read(FUNDS, {}))
+                for _turn in range(turns):
+                    await asyncio.sleep(0)
+                await wire.close()
+                with contextlib.suppress(ConnectionFailed):
+                    await read
+                assert await peer.is_left(), f"closed {turns} turns after the request began"
 
     run(scenario())
 

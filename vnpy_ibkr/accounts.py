@@ -132,6 +132,7 @@ class Accounts:
         if wire is self._subscribed_on:
             self._unsubscribe(wire)
         self._subscribed_on = wire
+        self._multi_ids, self._single = [], ""
         await self._read_positions(wire)
         for account in list(wire.accounts):
             await self._read_funds(wire, account)
@@ -144,7 +145,6 @@ class Accounts:
             wire.post(partial(client.cancelAccountUpdatesMulti, req_id), "cancelAccountUpdatesMulti")
         if self._single:
             wire.post(partial(client.reqAccountUpdates, False, self._single), "reqAccountUpdates")
-        self._multi_ids, self._single = [], ""
 
     async def _read_positions(self, wire: Wire) -> None:
         seen: set[int] = set()
@@ -162,7 +162,7 @@ class Accounts:
 
     async def _read_funds(self, wire: Wire, account: str) -> None:
         funds = self._funds.setdefault(account, _Funds())
-        funds.complete = False
+        funds.ready, funds.complete = True, False
         try:
             if len(wire.accounts) == 1:
                 self._single = account

@@ -18,6 +18,7 @@ from .contracts import Instrument
 
 ZERO = Decimal(0)
 DEPTH = 5
+NO_PRICE = -1
 LATEST = 10**10
 """Seconds since 1970 beyond which a time is none."""
 MOST_ROWS = 100
@@ -157,9 +158,9 @@ class Board:
     def take_size(self, kind: int, size: float) -> bool:
         """A size; return whether anything changed."""
         name = SIZE2FIELD.get(kind)
-        value = exact(size)
-        if name is None or value < 0:
+        if name is None or not is_told(size) or size < 0:
             return False
+        value = exact(size)
         if name == "volume":
             return self._take_volume(value) or self._see_delay(kind)
         return self._set(name, value)
@@ -198,7 +199,7 @@ class Board:
 
     def _price(self, price: float) -> Decimal:
         value = exact(price)
-        if value == -1 or (value < 0 and self.instrument.product not in NEGATIVE):
+        if value == NO_PRICE or (value < 0 and self.instrument.product not in NEGATIVE):
             return ZERO
         return value
 
@@ -242,9 +243,14 @@ class Board:
         return True
 
 
+def is_told(number: float) -> bool:
+    """Whether a wire's number is one: neither NaN nor infinity nor the unset value."""
+    return math.isfinite(number) and abs(number) < 1e15
+
+
 def exact(number: float) -> Decimal:
-    """A wire's number, exactly as it was written; zero for NaN, infinity and the unset value."""
-    if not math.isfinite(number) or abs(number) >= 1e15:
+    """A wire's number, exactly as it was written; zero for one that is not told."""
+    if not is_told(number):
         return ZERO
     value = Decimal(str(number))
     return value.to_integral_value() if value == value.to_integral_value() else value

@@ -7,15 +7,15 @@ that a position or an execution is recognised at once, whatever venue its row na
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from copy import copy
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any
 
 from ib_async.contract import Contract, ContractDetails
-from vnpy.trader.constant import Exchange, OptionType, Product
+from vnpy.trader.constant import Exchange
 from vnpy.trader.object import ContractData
 
 from vnpy_brokerkit.clock import Clock
@@ -24,9 +24,21 @@ from vnpy_brokerkit.errors import BrokerError, InvalidRequest
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.trading_hours import Segment, region_of
 
-from .segments import Hours, parse_hours, segment_by_hours
-from .spelling import EXCHANGE_VT2IB, Key, spelling, to_queries, to_query, written_form
-from .wire.tws import ZONE_NAMES, Wire
+from .instruments import (
+    STOCKS,
+    Bands,
+    Found,
+    Instrument,
+    choose,
+    contract_data,
+    describe,
+    exact,
+    make_instrument,
+    one_per_contract,
+)
+from .segments import segment_by_hours
+from .spelling import Key, spelling, to_queries, to_query, written_form
+from .wire.tws import Wire
 
 __all__ = ["Contracts", "Instrument", "Key", "spelling", "to_query"]
 
@@ -37,84 +49,6 @@ MISSING_FOR = 60.0
 """Seconds until TWS is asked again for what it did not know: in its nightly reset it knows nothing (section 11)."""
 RULE_TIMEOUT = 3.0
 CANDIDATES_NAMED = 5
-
-SECTYPE2PRODUCT: Mapping[str, Product] = {
-    "STK": Product.EQUITY,
-    "CASH": Product.FOREX,
-    "FUT": Product.FUTURES,
-    "OPT": Product.OPTION,
-    "FOP": Product.OPTION,
-    "IND": Product.INDEX,
-    "CMDTY": Product.SPOT,
-    "CRYPTO": Product.SPOT,
-    "CFD": Product.CFD,
-    "FUND": Product.FUND,
-    "BOND": Product.BOND,
-    "WAR": Product.WARRANT,
-    "IOPT": Product.WARRANT,
-    "BAG": Product.SPREAD,
-}
-STOCKTYPE2PRODUCT: Mapping[str, Product] = {"ETF": Product.ETF, "ETN": Product.ETF, "ETC": Product.ETF}
-RIGHT2OPTION: Mapping[str, OptionType] = {"C": OptionType.CALL, "P": OptionType.PUT}
-STOCKS = frozenset({"STK", "WAR", "IOPT"})
-"""Traded in whole shares and board lots."""
-US_PRIMARY = frozenset({"NASDAQ", "NYSE", "ARCA", "AMEX", "BATS", "ISLAND", "IEX", "PINK"})
-
-Bands = tuple[tuple[Decimal, Decimal], ...]
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """What is known of one instrument. Prices in its currency's quoting unit, volumes in shares or contracts."""
-
-    symbol: str
-    exchange: Exchange
-    contract: Contract
-    """As requests and orders take it: with conId, and routed to SMART or its venue. Copy it before changing it."""
-    name: str
-    product: Product
-    size: Decimal
-    """What a price move of one is worth: the multiplier, less the price magnifier of products that are quoted in cents
-    or pence (section 14.1). TWS's average cost divided by it is a price."""
-    tick: Decimal
-    """The price step around the last known price."""
-    lot: Decimal
-    currency: str
-    zone: ZoneInfo
-    liquid_hours: Hours
-    trading_hours: Hours
-    bands: Bands = ()
-    """The venue's market rule: steps from each lower edge on; empty where there is one step only."""
-
-    @property
-    def vt_symbol(self) -> str:
-        return f"{self.symbol}.{self.exchange.value}"
-
-    @property
-    def key(self) -> Key:
-        return self.symbol, self.exchange
-
-    @property
-    def con_id(self) -> int:
-        return int(self.contract.conId)
-
-    def tick_at(self, price: Decimal) -> Decimal:
-        """The price step at a price: what an order at that price must fit."""
-        steps = [step for edge, step in self.bands if edge <= abs(price)]
-        return steps[-1] if steps else self.tick
-
-
-@dataclass
-class _Found:
-    """One contract as TWS described it, and the steps of its market rule."""
-
-    details: ContractDetails
-    contract: Contract = field(init=False)
-    bands: Bands = ()
-
-    def __post_init__(self) -> None:
-        assert self.details.contract is not None
-        self.contract = self.details.contract
 
 
 class Contracts:
@@ -240,11 +174,11 @@ class Contracts:
         Raises :class:`BrokerError`; what is known stays known.
         """
         now = self._clock.now()
-        stale = [known for known in self._known.values() if _is_stale(known, now)]
+        stale = [known for known in self._known.values() if known.is_stale(now)]
         await self._all(self._learn(known.key) for known in stale)
 
-    async def _all(self, works: Iterable[object]) -> None:
-        results = await asyncio.gather(*works, return_exceptions=True)  # type: ignore[call-overload]  # coroutines
+    async def _all(self, works: Iterable[Coroutine[Any, Any, None]]) -> None:
+        results = await asyncio.gather(*works, return_exceptions=True)
         self.save()
         for result in results:
             if isinstance(result, BaseException):
@@ -255,13 +189,13 @@ class Contracts:
             con_id = self._hinted_id(key)
             queries = ([Contract(conId=con_id)] if con_id else []) + to_queries(*key)
             for query in queries:
-                found = _one_per_contract(await self._details(query), query)
+                found = one_per_contract(await self._details(query), query)
                 if found:
                     break
             else:
                 self._miss(key)
                 return
-            chosen = _choose(found, query)
+            chosen = choose(found, query)
             if chosen is None:
                 self._tell_ambiguous(key, found)
                 self._miss(key)
@@ -283,7 +217,7 @@ class Contracts:
                 self._log(_("合约查询被拒绝：{}").format(error))
             return []
 
-    async def _market_rule(self, found: _Found) -> Bands:
+    async def _market_rule(self, found: Found) -> Bands:
         """The true price steps of the exchange that orders go to (section 14.1); none where TWS does not tell."""
         rules = found.details.marketRuleIds.split(",")
         venues = found.details.validExchanges.split(",")
@@ -299,7 +233,7 @@ class Contracts:
             except BrokerError:
                 return ()  # minTick is the finest step: it refuses no valid price
             self._rules[rule] = tuple(
-                sorted((_exact(row.lowEdge), _exact(row.increment)) for row in rows if row.increment > 0)
+                sorted((exact(row.lowEdge), exact(row.increment)) for row in rows if row.increment > 0)
             )
         return self._rules[rule]
 
@@ -307,8 +241,8 @@ class Contracts:
         text = self._cache.hints(f"{key[0]}.{key[1].value}").get("con_id", "")
         return int(text) if text.isdecimal() else 0
 
-    def _tell_ambiguous(self, key: Key, found: list[_Found]) -> None:
-        names = "、".join(_describe(one) for one in found[:CANDIDATES_NAMED])
+    def _tell_ambiguous(self, key: Key, found: list[Found]) -> None:
+        names = "、".join(describe(one) for one in found[:CANDIDATES_NAMED])
         self._log(_("合约{}.{}不唯一，候选：{}；请写明到期日或乘数，或直接填conId").format(key[0], key[1].value, names))
 
     # ------------------------------------------------------------------ making contracts
@@ -325,67 +259,30 @@ class Contracts:
             self._tell(known)
         return known
 
-    def _settle(self, asked: Key, found: _Found) -> None:
+    def _settle(self, asked: Key, found: Found) -> None:
         con_id = found.contract.conId
         key = written_form(found.contract, found.details)
         if key is None or (key in self._known and self._known[key].con_id != con_id):
             key = str(con_id), Exchange.SMART
         before = self._known.get(key)
-        instrument = self._instrument(key, found, before)
+        instrument = make_instrument(key, found, before.tick if before else self._first_tick(key, found))
         self._known[key] = instrument
         self._keys[con_id] = key
         self._missing.pop(asked, None)
         if asked != key:
             self._aliases[asked] = key
-        self._tell(instrument, found.details)
+        self._tell(instrument)
 
-    def _instrument(self, key: Key, found: _Found, before: Instrument | None) -> Instrument:
-        details = found.details
-        contract = copy(found.contract)
-        if contract.secType == "STK":
-            contract.exchange = EXCHANGE_VT2IB.get(key[1], key[1].value)
-        zone = _zone(details.timeZoneId)
-        return Instrument(
-            symbol=key[0],
-            exchange=key[1],
-            contract=contract,
-            name=details.longName or contract.localSymbol or key[0],
-            product=_product(details, contract.secType),
-            size=(_exact(contract.multiplier) or Decimal(1)) / max(details.priceMagnifier, 1),
-            tick=before.tick if before else self._first_tick(key, found),
-            lot=_lot(details, contract.secType),
-            currency=contract.currency,
-            zone=zone,
-            liquid_hours=parse_hours(details.liquidHours, zone),
-            trading_hours=parse_hours(details.tradingHours, zone),
-            bands=found.bands,
-        )
-
-    def _first_tick(self, key: Key, found: _Found) -> Decimal:
+    def _first_tick(self, key: Key, found: Found) -> Decimal:
         """Before there is a price: the step of the last session where it can be one, else the finest."""
         told = self._told.get(f"{key[0]}.{key[1].value}")
         steps = {step for _edge, step in found.bands}
-        if told and _exact(told.pricetick) in steps:
-            return _exact(told.pricetick)
-        return _exact(found.details.minTick) or (min(steps) if steps else Decimal("0.01"))
+        if told and exact(told.pricetick) in steps:
+            return exact(told.pricetick)
+        return exact(found.details.minTick) or (min(steps) if steps else Decimal("0.01"))
 
-    def _tell(self, instrument: Instrument, details: ContractDetails | None = None) -> None:
-        contract = ContractData(
-            gateway_name=self._gateway_name,
-            symbol=instrument.symbol,
-            exchange=instrument.exchange,
-            name=instrument.name,
-            product=instrument.product,
-            size=float(instrument.size),
-            pricetick=float(instrument.tick),
-            min_volume=float(instrument.lot),
-            stop_supported=True,
-            net_position=True,
-            history_data=True,
-        )
-        contract.extra = {"currency": instrument.currency, "con_id": instrument.con_id}
-        if instrument.product is Product.OPTION:
-            _add_option(contract, instrument)
+    def _tell(self, instrument: Instrument) -> None:
+        contract = contract_data(instrument, self._gateway_name)
         if self._told.get(contract.vt_symbol) == contract:
             return
         self._told[contract.vt_symbol] = copy(contract)
@@ -398,105 +295,3 @@ class Contracts:
             },
         )
         self._on_contract(contract)
-
-
-def _one_per_contract(rows: list[ContractDetails], query: Contract) -> list[_Found]:
-    """One row of each contract: without an exchange TWS answers a row for each venue.
-
-    The row that SMART or the asked venue routes comes first, then the home venue's.
-    """
-    best: dict[int, _Found] = {}
-    for row in rows:
-        if row.contract is None:
-            continue
-        found = _Found(row)
-        known = best.get(found.contract.conId)
-        if known is None or _venue_rank(found.contract, query) < _venue_rank(known.contract, query):
-            best[found.contract.conId] = found
-    return list(best.values())
-
-
-def _venue_rank(contract: Contract, query: Contract) -> int:
-    ranks = (query.exchange, "SMART", contract.primaryExchange)
-    return next((rank for rank, venue in enumerate(ranks) if venue and venue == contract.exchange), len(ranks))
-
-
-def _choose(found: list[_Found], query: Contract) -> _Found | None:
-    """The contract that was meant among several (section 14.1), or ``None`` where that cannot be told.
-
-    Its own symbol rather than one that TWS took for it, the class that is named like the product (SI, not SIL; SPX, not
-    SPXW), and for a US stock the listing at home.
-    """
-    preferences: tuple[Callable[[_Found], bool], ...] = (
-        lambda one: not query.symbol or one.contract.symbol == query.symbol,
-        lambda one: one.contract.tradingClass == one.contract.symbol or one.contract.secType == "STK",
-        lambda one: one.contract.secType != "STK" or one.contract.primaryExchange in US_PRIMARY,
-    )
-    for prefers in preferences:
-        if len(found) > 1:
-            found = [one for one in found if prefers(one)] or found
-    return found[0] if len(found) == 1 else None
-
-
-def _describe(found: _Found) -> str:
-    contract = found.contract
-    words = (
-        contract.localSymbol or contract.symbol,
-        contract.primaryExchange or contract.exchange,
-        contract.currency,
-        contract.lastTradeDateOrContractMonth,
-        contract.multiplier,
-    )
-    return f"{' '.join(word for word in words if word)} (conId {contract.conId})"
-
-
-def _product(details: ContractDetails, kind: str) -> Product:
-    if kind == "STK":
-        return STOCKTYPE2PRODUCT.get(details.stockType.upper(), Product.EQUITY)
-    return SECTYPE2PRODUCT.get(kind, Product.EQUITY)
-
-
-def _lot(details: ContractDetails, kind: str) -> Decimal:
-    """The board lot: whole shares at least, also where the broker permits fractions (design, section 6)."""
-    lot = max(_exact(details.minSize), _exact(details.sizeIncrement))
-    if kind in STOCKS:
-        return max(lot, Decimal(1))
-    return _exact(details.sizeIncrement) or lot or Decimal(1)
-
-
-def _is_stale(instrument: Instrument, now: datetime) -> bool:
-    days = instrument.liquid_hours.days | instrument.trading_hours.days
-    return bool(days) and now.astimezone(instrument.zone).date() not in days
-
-
-def _add_option(contract: ContractData, instrument: Instrument) -> None:
-    row = instrument.contract
-    contract.option_strike = float(row.strike)
-    contract.option_index = str(row.strike)
-    contract.option_underlying = f"{row.symbol}_{row.lastTradeDateOrContractMonth}"
-    contract.option_portfolio = f"{row.symbol}_O"
-    contract.option_type = RIGHT2OPTION.get(row.right[:1])
-    try:
-        day = datetime.strptime(row.lastTradeDateOrContractMonth, "%Y%m%d")  # noqa: DTZ007  the zone is added here
-    except ValueError:
-        return
-    contract.option_expiry = day.replace(tzinfo=timezone.utc)
-
-
-def _zone(text: str) -> ZoneInfo:
-    """The zone of a contract's hours; old builds write ``EST (Eastern Standard Time)``."""
-    for name in (text, text.partition(" (")[0]):
-        try:
-            return ZoneInfo(ZONE_NAMES.get(name, name))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            continue
-    return ZoneInfo("UTC")
-
-
-def _exact(number: float | str) -> Decimal:
-    """A number as TWS wrote it; zero for one that is unset, or none."""
-    try:
-        exact = Decimal(str(number or 0))
-    except ArithmeticError:
-        return Decimal(0)
-    return exact if exact.is_finite() and abs(exact) < Decimal(10) ** 15 else Decimal(0)

@@ -26,8 +26,9 @@ from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, ProtocolError, TimedOut
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Throttle
+from vnpy_brokerkit.symbols import SymbolError
 
-from .contracts import Contracts, Instrument
+from .contracts import Contracts, Instrument, spelling
 from .errors import is_no_data, is_pacing
 from .wire.tws import Wire, parse_time
 
@@ -71,8 +72,8 @@ class Scale:
 INTERVAL2SCALE: Mapping[Interval, Scale] = {
     Interval.MINUTE: Scale("1 min", timedelta(minutes=1), (7, 1)),
     Interval.HOUR: Scale("1 hour", timedelta(hours=1), (30, 7, 1)),
-    Interval.DAILY: Scale("1 day", DAY, (365,), dated=True),
-    Interval.WEEKLY: Scale("1 week", timedelta(days=7), (365,), dated=True),
+    Interval.DAILY: Scale("1 day", DAY, (1825, 365), dated=True),
+    Interval.WEEKLY: Scale("1 week", timedelta(days=7), (1825, 365), dated=True),
 }
 
 
@@ -155,8 +156,12 @@ class History:
         return [self._bar_data(bar, request, instrument) for bar in chosen if scale.dated or bar.ends <= now]
 
     async def _instrument(self, symbol: str, exchange: Exchange) -> Instrument:
-        await self._contracts.ensure([(symbol, exchange)])
-        instrument = self._contracts.get(symbol, exchange)
+        try:
+            key = spelling(symbol, exchange)
+        except SymbolError as error:
+            raise HistoryError(str(error)) from None
+        await self._contracts.ensure([key])
+        instrument = self._contracts.get(*key)
         if instrument is None:
             raise HistoryError(_("找不到合约，请检查代码和交易所"))
         return instrument

@@ -542,38 +542,8 @@ class MarketData:
 
     def _emit(self, board: Board) -> None:
         board.time = self._stamp(board)
-        instrument = board.instrument
-        price = board.price()
-        tick = TickData(
-            gateway_name=self._gateway_name,
-            symbol=instrument.symbol,
-            exchange=instrument.exchange,
-            datetime=board.time.astimezone(self._zone),
-            name=instrument.name,
-            volume=float(board.volume),
-            turnover=float(board.turnover),
-            open_interest=float(board.open_interest),
-            last_price=float(price),
-            last_volume=float(board.last_volume),
-            open_price=float(board.open),
-            high_price=float(board.high),
-            low_price=float(board.low),
-            pre_close=float(board.prev_close),
-            localtime=self._clock.now().astimezone(self._zone),
-        )
-        extra: dict[str, Any] = {"segment": self.segment_of(board).value, "delayed": board.delayed}
-        bids, asks = board.bids, board.asks
-        for side, levels in (("bid", bids), ("ask", asks)):
-            for number, level in enumerate(levels, 1):
-                setattr(tick, f"{side}_price_{number}", float(level.price))
-                setattr(tick, f"{side}_volume_{number}", float(level.volume))
-        if min(len(bids), len(asks)) < DEPTH:
-            # vn.py prices a local stop by limit_up/limit_down, or by level five: without either it would send 0.
-            reach = abs(price) * self._reach
-            tick.limit_up = float(align(price + reach, instrument.tick, up=False))
-            tick.limit_down = float(align(price - reach, instrument.tick, up=True))
-            extra["synthetic_limit"] = True
-        if board.halted:
-            extra["halted"] = True
-        tick.extra = extra
+        tick = tick_of(board, self.segment_of(board), self._reach)
+        tick.gateway_name = self._gateway_name
+        tick.datetime = board.time.astimezone(self._zone)
+        tick.localtime = self._clock.now().astimezone(self._zone)
         self._on_tick(tick)

@@ -311,6 +311,10 @@ class IbkrSession(Session):
         if self._rooms:
             self._rooms.orders.on_bound(perm_id, client_id, order_id)
 
+    def on_bad_message(self, text: str) -> None:
+        if self._patience.may_say("bad-message"):
+            self._gateway.log(_("一条TWS消息无法解析，已跳过：{}").format(text))
+
     def _on_price(self, vt_symbol: str) -> None:
         self._to_mark.add(vt_symbol)
         self._marks_wanted.set()

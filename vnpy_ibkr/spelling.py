@@ -56,7 +56,6 @@ CONNECT: Mapping[Exchange, tuple[str, str]] = {
 _CONNECT_BY_NAME: Mapping[str, Exchange] = {name: exchange for exchange, (name, _currency) in CONNECT.items()}
 # Where a row does not name the exchange: Shanghai's codes begin with these.
 _SHANGHAI = ("5", "6", "9")
-_STOCK_CODES = (Exchange.SEHK, *CONNECT)
 
 # Types that need no more than symbol and currency. What SMART routes is written on SMART.
 _PLAIN_TYPES = frozenset({"STK", "CASH", "IND", "CMDTY", "CFD", "CRYPTO", "FUND"})
@@ -184,8 +183,8 @@ def to_queries(symbol: str, exchange: Exchange) -> list[Contract]:
         name, currency = CONNECT[exchange]
         is_code = re.fullmatch("[0-9]{6}", symbol)
         return [Contract(secType="STK", symbol=symbol, exchange=name, currency=currency)] if is_code else []
-    if exchange is Exchange.SEHK and re.fullmatch("[0-9]{5}", symbol):
-        return _hong_kong(symbol)
+    if exchange is Exchange.SEHK and re.fullmatch("[0-9]+", symbol):
+        return _hong_kong(symbol) if len(symbol) == 5 else []
     if re.fullmatch("[0-9]+", symbol):
         con_id = int(symbol) if len(symbol) <= 10 else 0
         return [Contract(conId=con_id)] if 0 < con_id <= LARGEST_CON_ID else []

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .board import DELAYED_DATA_TYPES, Board
+from .board import DELAYED_DATA_TYPES, NO_PRICE, Board, is_told
 from .wire.tws import Wire
 
 LAST_PRICES = frozenset({4, 68})
@@ -50,7 +50,7 @@ class LineStream:
     """It has a price."""
 
     def on_price(self, kind: int, price: float, size: float) -> None:
-        is_last = kind in LAST_PRICES
+        is_last = kind in LAST_PRICES and is_told(price) and price != NO_PRICE
         if is_last and self.last_pending and self.dirty:
             self.owner.give(self)
         if self.board.take_price(kind, price, size):

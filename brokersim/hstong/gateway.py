@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from brokersim.fees import FeeSchedule
-from brokersim.half import BadCall, PhoneOrder, World, decimal, positive_volume
+from brokersim.half import BadCall, PhoneOrder, World, decimal, positive_volume, switches_of
 from brokersim.hstong.access import Access
 from brokersim.hstong.assets import Assets
 from brokersim.hstong.backend import ACCOUNT, OPENING_CASH, Backend
@@ -52,7 +52,7 @@ class VbrokersHalf:
     def __init__(self, world: World) -> None:
         options = world.options
         self.switches = Switches()
-        self.change_switches(options.switches)
+        self.change_switches(switches_of(options.switches, self.name))
         ids = _ids(int(world.clock.now().timestamp() * IDS_A_SECOND))
         next_id = ids.__next__
         ledger = Ledger({ACCOUNT: OPENING_CASH}, world.market)

@@ -6,6 +6,7 @@ a side is asked for.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from brokersim.market import Market
-from brokersim.model import ZERO, Bar, Instrument
+from brokersim.model import ZERO, Bar, Instrument, Interval
 from brokersim.sessions import DAY, TradingDays, day_spans, from_ms, to_ms
 from brokersim.tws.live_bars import WHAT_QUOTES
 
@@ -46,6 +47,8 @@ HOUR_S = 3600
 MOST_SECONDS = 86_400
 MOST_DAYS = 365
 MOST_PRINTS = 1000
+DAYS_AT_ONCE = 10
+"""How many days of minutes are read before others get their turn."""
 LOOK_BACK_DAYS = 14
 """How far back the last trading minutes are looked for, beyond what was asked for."""
 
@@ -96,20 +99,25 @@ class BarSource:
     market: Market
     instrument: Instrument
 
-    def bars(self, size: str, duration: Duration, end: datetime, what: str, *, regular_only: bool) -> list[Bar]:
+    async def bars(self, size: str, duration: Duration, end: datetime, what: str, *, regular_only: bool) -> list[Bar]:
         """Whole bars of ``size`` that end by ``end``, oldest first. Daily and longer ones are stamped with the
-        midnight of their (last) day, the others with their start."""
-        seconds = BAR_SECONDS[size]
-        if seconds >= DAY_S:
+        midnight of their (last) day, the others with their start.
+
+        ``n S`` is the last n seconds that traded, ``n D`` the last n days that did. A long range is read in parts
+        between which others get their turn.
+        """
+        if BAR_SECONDS[size] >= DAY_S:
             bars = self._days(size, self.begin(duration, end), end)
-        elif duration.unit == "S":
-            found = self._intraday(seconds, end - LOOK_BACK_DAYS * DAY, end, regular_only=regular_only)
-            bars = found[-max(1, duration.count // seconds) :]
-        elif duration.unit == "D":
+            return [self._shown(bar, what) for bar in bars]
+        bars = await self._intraday(size, self.begin(duration, end), end, regular_only=regular_only)
+        if self._is_short(bars, size, duration):
             start = self.begin(duration, end) - LOOK_BACK_DAYS * DAY
-            bars = self._last_days(self._intraday(seconds, start, end, regular_only=regular_only), duration.count)
-        else:
-            bars = self._intraday(seconds, self.begin(duration, end), end, regular_only=regular_only)
+            bars = await self._intraday(size, start, end, regular_only=regular_only)
+        if duration.unit == "S":
+            bars = bars[-max(1, duration.count // BAR_SECONDS[size]) :]
+        elif duration.unit == "D":
+            dates = set(self._dates(bars)[-duration.count :])
+            bars = [bar for bar in bars if self._date(bar) in dates]
         return [self._shown(bar, what) for bar in bars]
 
     def first(self) -> datetime | None:
@@ -162,26 +170,38 @@ class BarSource:
 
     # -- sizes -------------------------------------------------------------------------------------
 
-    def _intraday(self, seconds: int, start: datetime, end: datetime, *, regular_only: bool) -> list[Bar]:
-        vt_symbol = self.instrument.vt_symbol
+    def _is_short(self, bars: list[Bar], size: str, duration: Duration) -> bool:
+        """Are there fewer bars than a number of trading seconds or days should have."""
+        if duration.unit == "S":
+            return len(bars) < duration.count // BAR_SECONDS[size]
+        return duration.unit == "D" and len(self._dates(bars)) < duration.count
+
+    def _date(self, bar: Bar) -> date:
+        return bar.time.astimezone(self._zone).date()
+
+    def _dates(self, bars: Iterable[Bar]) -> list[date]:
+        return sorted({self._date(bar) for bar in bars})
+
+    async def _intraday(self, size: str, start: datetime, end: datetime, *, regular_only: bool) -> list[Bar]:
+        seconds = BAR_SECONDS[size]
         if seconds <= SECONDS_BARS:
             return self._from_tape(seconds, start, end)
-        if seconds == HOUR_S:
-            return self.market.bars(vt_symbol, "1h", start, end, adjust="forward", extended=not regular_only)
-        minutes = self.market.bars(vt_symbol, "1m", start, end, adjust="forward", extended=not regular_only)
-        if seconds == 60:
-            return minutes
+        interval: Interval = "1h" if seconds == HOUR_S else "1m"
+        rows: list[Bar] = []
+        while start < end:
+            until = min(end, start + DAYS_AT_ONCE * DAY)
+            vt_symbol = self.instrument.vt_symbol
+            rows += self.market.bars(vt_symbol, interval, start, until, adjust="forward", extended=not regular_only)
+            start = until
+            await asyncio.sleep(0)
+        if seconds in (60, HOUR_S):
+            return rows
 
         def slot(bar: Bar) -> tuple[date, int, str]:
             local = bar.time.astimezone(self._zone)
             return local.date(), (local.hour * HOUR_S + local.minute * 60) // seconds, bar.segment
 
-        return list(_merged(minutes, slot))
-
-    def _last_days(self, bars: list[Bar], count: int) -> list[Bar]:
-        """The bars of the last ``count`` days that have any."""
-        dates = sorted({bar.time.astimezone(self._zone).date() for bar in bars})[-count:]
-        return [bar for bar in bars if bar.time.astimezone(self._zone).date() in set(dates)]
+        return list(_merged(rows, slot))
 
     def _from_tape(self, seconds: int, start: datetime, end: datetime) -> list[Bar]:
         """Bars out of the last trades of the present day."""

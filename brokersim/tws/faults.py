@@ -79,6 +79,9 @@ class House(Protocol):
     def lose_data(self) -> None:
         """Forget every market data subscription, as after 1101."""
 
+    def reset_depth(self) -> None:
+        """Begin every market depth anew, as 317 says."""
+
 
 class Orders(Protocol):
     """What a fault can do to orders."""
@@ -132,6 +135,7 @@ NOTICES: dict[int, str] = {
 }
 """The words of a notice whose fault gives none (tws-api 9)."""
 DATA_LOST = 1101
+DEPTH_RESET = 317
 
 
 class FaultPoints:
@@ -153,7 +157,7 @@ class FaultPoints:
 
         ``request_id``: the order or request id that the request carries, -1 if it has none.
         """
-        if self._reset_until is not None:
+        if self._reset_until is not None and name != "startApi":
             line.error(request_id, 200, NO_SECURITY)
             return
         is_mutation = name in MUTATIONS
@@ -335,6 +339,9 @@ class FaultPoints:
         text = fault.text or NOTICES.get(code, f"Simulated notice {code}")
         if fault.order is not None:
             self._orders.notice(code, text, fault.order)
+            return
+        if code == DEPTH_RESET:
+            self._house.reset_depth()
             return
         if code == DATA_LOST:
             self._house.lose_data()

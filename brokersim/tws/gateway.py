@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from brokersim.half import BadCall, PhoneOrder, World, decimal
+from brokersim.half import BadCall, PhoneOrder, World, decimal, switches_of
 from brokersim.tws.accounts import AccountRoom
 from brokersim.tws.contracts import Contracts
 from brokersim.tws.depth import DepthRoom
@@ -17,6 +17,7 @@ from brokersim.tws.historical_ticks import HistoricalTickRoom
 from brokersim.tws.history import HistoryRoom
 from brokersim.tws.hub import ACCOUNTS, OPENING_CASH, Hub, Room
 from brokersim.tws.listener import Door
+from brokersim.tws.options import OptionRoom
 from brokersim.tws.orders import OrderRoom
 from brokersim.tws.quotes import QuoteRoom
 from brokersim.tws.real_time_bars import RealTimeBarRoom
@@ -35,18 +36,19 @@ class TwsHalf:
         self.switches = Switches()
         contracts = Contracts(world.market.instruments)
         self.hub = Hub(world, TwsDesk(world), self.switches, contracts)
-        self.change_switches(options.tws_switches)
+        self.change_switches(switches_of(options.switches, self.name))
         self.door = Door(self.hub, options.tws_port)
         self.orders = OrderRoom(self.hub)
         self.accounts = AccountRoom(self.hub)
         self._history = HistoryRoom(self.hub)
         depth = DepthRoom(self.hub)
         data = (QuoteRoom(self.hub), depth, TickByTickRoom(self.hub), RealTimeBarRoom(self.hub), self._history)
-        rooms: list[Room] = [SessionRoom(), DetailsRoom(), HistoricalTickRoom(self.hub), *data]
+        rooms: list[Room] = [SessionRoom(), DetailsRoom(), OptionRoom(), HistoricalTickRoom(self.hub), *data]
         rooms += [self.orders, self.accounts]
         self.faults = FaultPoints(world.faults, self.door, self.orders)
         self.door.furnish(rooms, self.faults)
         self.door.lost_data += [room.lose for room in data]
+        self.door.reset_books.append(depth.reset)
         for position in options.positions:
             if position.broker == self.name:
                 self._open_position(position.account, position.vt_symbol, position.volume, str(position.price))
@@ -79,6 +81,7 @@ class TwsHalf:
 
     async def turn(self) -> None:
         self.faults.turn()
+        self.accounts.turn()
         await self.door.turn()
 
     def clear_faults(self) -> None:

@@ -104,7 +104,7 @@ class HistoryRoom:
 
     # -- bars --------------------------------------------------------------------------------------
 
-    def _request(self, hub: Hub, client: Client, reader: Reader) -> None:
+    async def _request(self, hub: Hub, client: Client, reader: Reader) -> None:
         request_id = reader.integer("reqId")
         request = BarRequest.read(reader)
         listed = find_contract(hub, client, request_id, request.query)
@@ -127,7 +127,7 @@ class HistoryRoom:
             self._send_schedule(client, request_id, listed, duration, end)
             return
         source = BarSource(hub.market, listed.instrument)
-        bars = source.bars(size, duration, end, request.what, regular_only=request.regular_only)
+        bars = await source.bars(size, duration, end, request.what, regular_only=request.regular_only)
         if not bars and not request.updated:
             client.error(request_id, 162, FAILED.format(f"HMDS query returned no data: {_query_name(listed, request)}"))
             return

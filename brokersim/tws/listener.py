@@ -54,6 +54,8 @@ class Door:
         self.received: Counter[str] = Counter()
         self.lost_data: list[Callable[[], None]] = []
         """Called when every market data subscription is lost."""
+        self.reset_books: list[Callable[[], None]] = []
+        """Called when every market depth begins anew."""
         self._hub = hub
         self._listener = Listener(port, "--tws-port", self._serve)
         self._numbers = itertools.count(1)
@@ -129,6 +131,11 @@ class Door:
         """Forget every market data subscription, as after 1101."""
         for lost in self.lost_data:
             lost()
+
+    def reset_depth(self) -> None:
+        """Begin every market depth anew, as 317 says."""
+        for reset in self.reset_books:
+            reset()
 
     # -- one connection ----------------------------------------------------------------------------
 

@@ -53,8 +53,23 @@ LEG_FIELDS = 8
 CONDITION_FIELDS: dict[int, int] = {1: 6, 3: 3, 4: 3, 5: 4, 6: 5, 7: 5}
 """Condition type -> fields after the type, the conjunction among them."""
 
-UNSET_TEXTS = frozenset({"1.7976931348623157e+308", "1.7976931348623157e308", "2147483647"})
-"""How the official client writes an unset number where it does not leave the field empty (tws-api 3)."""
+INTEGERS = frozenset(
+    {
+        *("origin", "parentId", "displaySize", "triggerMethod", "shortSaleSlot", "exemptCode", "ocaType", "minQty"),
+        *("auctionStrategy", "volatilityType", "referencePriceType", "scaleInitLevelSize", "scaleSubsLevelSize"),
+        *("adjustableTrailingUnit", "duration", "postToAts"),
+    }
+)
+NUMBERS = frozenset(
+    {
+        *("discretionaryAmt", "percentOffset", "nbboPriceCap", "startingPrice", "stockRefPrice", "delta"),
+        *("stockRangeLower", "stockRangeUpper", "volatility", "deltaNeutralAuxPrice", "trailStopPrice"),
+        *("trailingPercent", "scalePriceIncrement", "triggerPrice", "lmtPriceOffset", "adjustedStopPrice"),
+        *("adjustedStopLimitPrice", "adjustedTrailingAmount", "cashQty"),
+    }
+)
+UNSET = 2**31 - 1
+"""How an unset whole number is written, where its field is not left empty (tws-api 3)."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +98,6 @@ class OrderForm:
     def flag(self, name: str) -> bool:
         return self.text(name).lower() in ("1", "true")
 
-    def integer(self, name: str) -> int:
-        """A whole number, 0 when unset. :class:`FieldError` for other text."""
-        try:
-            return int(self.text(name, "0"))
-        except ValueError as error:
-            raise FieldError(name, f"Unable to parse data for field {name}: '{self.text(name)[:40]}'") from error
-
     @property
     def transmit(self) -> bool:
         return self.flag("transmit")
@@ -108,7 +116,7 @@ class OrderForm:
 
     @property
     def parent_id(self) -> int:
-        return self.integer("parentId")
+        return int(self.text("parentId", "0"))
 
 
 def read_order(reader: Reader) -> OrderForm:
@@ -135,7 +143,7 @@ def read_order(reader: Reader) -> OrderForm:
     if fields["deltaNeutralOrderType"]:
         _take(reader, fields, DELTA_NEUTRAL)
     _take(reader, fields, BEFORE_SCALE)
-    if _above_zero(fields["scalePriceIncrement"]):
+    if Decimal(fields["scalePriceIncrement"] or 0) > 0:
         _take(reader, fields, SCALE)
     _take(reader, fields, BEFORE_HEDGE)
     if fields["hedgeType"]:
@@ -169,8 +177,14 @@ def read_order(reader: Reader) -> OrderForm:
 
 def _take(reader: Reader, fields: dict[str, str], names: tuple[str, ...]) -> None:
     for name in names:
-        text = reader.text(name)
-        fields[name] = "" if text.lower() in UNSET_TEXTS else text
+        if name in INTEGERS:
+            whole = reader.integer(name, UNSET)
+            fields[name] = "" if whole == UNSET else str(whole)
+        elif name in NUMBERS:
+            number = reader.decimal(name)
+            fields[name] = "" if number is None else format(number, "f")
+        else:
+            fields[name] = reader.text(name)
 
 
 def _conditions(reader: Reader, fields: dict[str, str]) -> tuple[tuple[str, ...], ...]:
@@ -183,13 +197,6 @@ def _conditions(reader: Reader, fields: dict[str, str]) -> tuple[tuple[str, ...]
     if conditions:
         _take(reader, fields, ("conditionsIgnoreRth", "conditionsCancelOrder"))
     return tuple(conditions)
-
-
-def _above_zero(text: str) -> bool:
-    try:
-        return Decimal(text) > 0
-    except ArithmeticError:
-        return False
 
 
 def _spelt(order_type: str) -> str:

@@ -13,8 +13,15 @@ from brokersim.model import Level, Quote
 from brokersim.tws.client import Client
 from brokersim.tws.contracts import ContractQuery, Listed
 from brokersim.tws.details import min_tick
-from brokersim.tws.framing import Reader
+from brokersim.tws.framing import Field, Reader
 from brokersim.tws.hub import Handler, Hub
+from brokersim.tws.options import (
+    ASK_COMPUTATION,
+    BID_COMPUTATION,
+    LAST_COMPUTATION,
+    MODEL_COMPUTATION,
+    computations,
+)
 from brokersim.tws.subscriptions import Subscription, Subscriptions, data_name, data_right, find_contract
 
 BID_SIZE, BID, ASK, ASK_SIZE, LAST, LAST_SIZE = 0, 1, 2, 3, 4, 5
@@ -36,6 +43,10 @@ DELAYED: dict[int, int] = {
     OPEN: 76,
     LAST_TIMESTAMP: 88,
     HALTED: 90,
+    BID_COMPUTATION: 80,
+    ASK_COMPUTATION: 81,
+    LAST_COMPUTATION: 82,
+    MODEL_COMPUTATION: 83,
 }
 """Live tick type -> delayed (tws-api 15.1)."""
 
@@ -87,6 +98,11 @@ class Ticker(Subscription):
     def text(self, tick: int, text: str) -> None:
         if self._is_news(tick, text):
             self.client.send(46, 6, self.request_id, self._type(tick), text)
+
+    def computation(self, tick: int, fields: tuple[Field, ...]) -> None:
+        """Send an option's greeks when they changed."""
+        if self._is_news(tick, fields):
+            self.client.send(21, self.request_id, self._type(tick), *fields)
 
     def _type(self, tick: int) -> int:
         return DELAYED.get(tick, tick) if self.delayed else tick
@@ -195,7 +211,7 @@ class QuoteRoom:
         tick, bbo = min_tick(self._hub, listed), BBO_EXCHANGE.get(listed.sec_type, "")
         client.send(81, request_id, tick, bbo, SNAPSHOT_PERMISSIONS)
         quote = self._hub.market.quote(listed.vt_symbol)
-        _send_quote(ticker, quote, traded=False)
+        self._send(ticker, quote, traded=False)
         if 236 in ticker.generic:
             ticker.generic_value(SHORTABLE, EASY_TO_BORROW)
             ticker.size(SHORTABLE_SHARES, SHARES_TO_BORROW)
@@ -206,7 +222,13 @@ class QuoteRoom:
     def _on_quote(self, quote: Quote, previous: Quote | None) -> None:
         traded = previous is not None and quote.volume != previous.volume
         for ticker in self._tickers.of(quote.vt_symbol):
-            _send_quote(ticker, quote, traded=traded)
+            self._send(ticker, quote, traded=traded)
+
+    def _send(self, ticker: Ticker, quote: Quote, *, traded: bool) -> None:
+        _send_quote(ticker, quote, traded=traded)
+        if ticker.listed.sec_type == "OPT":
+            for tick, fields in computations(self._hub, ticker.listed, quote).items():
+                ticker.computation(tick, fields)
 
 
 def _send_quote(ticker: Ticker, quote: Quote, *, traded: bool) -> None:

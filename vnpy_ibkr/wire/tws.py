@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ class Listener(Protocol):
     def on_position(self, account: str, contract: Contract, volume: float, cost: float) -> None: ...
     def on_order_id(self, next_id: int) -> None: ...
     def on_order_bound(self, perm_id: int, client_id: int, order_id: int) -> None: ...
+    def on_bad_message(self, text: str) -> None: ...
 
 
 class Stream(Protocol):
@@ -150,6 +152,9 @@ class Wire:
         self.last_data = clock.monotonic()
         """Monotonic second at which anything arrived."""
         self.client: Any = _GuardedClient(self)  # type: ignore[no-untyped-call]  # ib_async is untyped here
+        # ib_async logs what it then raises or reports anyway; only what it can't decode is told nowhere else.
+        self.client._logger = _logger(None)
+        self.client.decoder.logger = _logger(listener.on_bad_message)
         self.client.decoder.handlers[11] = self._decode_execution
         self.client.decoder.handlers[1] = self._decode_price
 
@@ -296,6 +301,7 @@ class Wire:
         if not self.client.isReady():
             # 326 and its like come before the connection is ready, and TWS then closes it.
             self._reason, self._refusal = self._reason or text, self._refusal or str(code)
+            return
         pending = self._pending.get(req_id)
         if pending and not is_notice(code):
             if not pending.future.done():
@@ -464,6 +470,24 @@ class Wire:
 
     def positionEnd(self) -> None:
         self._done("positions")
+
+
+class _Teller(logging.Handler):
+    """Hands log records on as text."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage()[:200])
+
+
+def _logger(tell: Callable[[str], None] | None) -> logging.Logger:
+    """Return a logger of one connection, outside the process's logging."""
+    logger = logging.Logger("vnpy_ibkr.wire")
+    logger.addHandler(_Teller(tell) if tell else logging.NullHandler())
+    return logger
 
 
 def unescape(text: str) -> str:

@@ -107,6 +107,7 @@ class HttpWire:
         self._answer_margin = answer_margin
         self._max_body = max_body
         self._closed = False
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._reads = _client(transport, httpx.Limits(max_connections=None, max_keepalive_connections=4))
         self._mutations = _client(transport, httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
@@ -134,6 +135,12 @@ class HttpWire:
     async def close(self) -> None:
         """Close all connections; what is under way fails. May be called again."""
         self._closed = True
+        # A request that is just connecting would outlive its pool, and leave its socket open in there.
+        under_way = set(self._under_way)
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way)
         await self._reads.aclose()
         await self._mutations.aclose()
 
@@ -157,7 +164,7 @@ class HttpWire:
         except _NOT_SENT as exc:
             failure = self._unreachable(route, type(exc).__name__)
         except (asyncio.TimeoutError, httpx.TimeoutException):
-            failure = self._late(route, wait, mutation)
+            failure = self._broken(route, "closed", mutation) if self._closed else self._late(route, wait, mutation)
         except _OddReply as exc:
             failure = self._odd(route, str(exc), mutation)
         except httpx.HTTPError as exc:
@@ -175,6 +182,12 @@ class HttpWire:
 
     async def _post(self, client: httpx.AsyncClient, route: str, content: bytes, wait: float) -> bytes:
         """Send one request and read its body, bounded. Raises httpx's errors and _OddReply."""
+        if self._closed:
+            raise httpx.ConnectError("closed")
+        task = asyncio.current_task()
+        assert task is not None  # within() made one for it
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         url = httpx.URL(scheme="http", host=self._host, port=self._port, path=route)
         # The deadline over everything is the caller's; these only keep a single step from taking all of it.
         timeout = httpx.Timeout(wait + self._answer_margin, connect=self._connect_timeout, pool=self._connect_timeout)

@@ -1,0 +1,461 @@
+"""Funds of every linked account and positions of the traded one, as TWS tells them bit by bit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import pytest
+from ib_async.contract import Contract
+from vnpy.trader.constant import Direction, Exchange, Product
+from vnpy.trader.object import AccountData, PositionData
+
+from vnpy_brokerkit.clock import SystemClock
+from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, TimedOut
+from vnpy_ibkr.accounts import Accounts
+from vnpy_ibkr.contracts import Contracts, Instrument, Key
+from vnpy_ibkr.market_data import Board
+from vnpy_ibkr.segments import Hours
+from vnpy_ibkr.wire.tws import Wire
+
+STOCK = Contract(conId=8314, symbol="IBM", secType="STK", exchange="NYSE", currency="USD")
+HONG_KONG = Contract(conId=700, symbol="700", secType="STK", exchange="SEHK", currency="HKD")
+FUTURE = Contract(conId=99, symbol="ES", secType="FUT", multiplier="50", currency="USD", localSymbol="ESZ6")
+NAMES: dict[int, Key] = {
+    8314: ("IBM", Exchange.SMART),
+    700: ("00700", Exchange.SEHK),
+    99: ("ES-202612-USD-FUT", Exchange.CME),
+}
+MAX_DOUBLE = 1.7976931348623157e308
+
+
+def instrument(contract: Contract) -> Instrument:
+    symbol, exchange = NAMES[contract.conId]
+    return Instrument(
+        symbol=symbol,
+        exchange=exchange,
+        contract=contract,
+        name=symbol,
+        product=Product.EQUITY,
+        size=Decimal(contract.multiplier or 1),
+        tick=Decimal("0.01"),
+        lot=Decimal(1),
+        currency=contract.currency,
+        zone=ZoneInfo("America/New_York"),
+        liquid_hours=Hours(),
+        trading_hours=Hours(),
+    )
+
+
+@dataclass
+class Client:
+    """Remembers what was asked, by request id."""
+
+    sent: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def reqPositions(self) -> None:
+        self.sent.append(("reqPositions",))
+
+    def cancelPositions(self) -> None:
+        self.sent.append(("cancelPositions",))
+
+    def reqAccountUpdates(self, subscribe: bool, account: str) -> None:
+        self.sent.append(("reqAccountUpdates", subscribe, account))
+
+    def reqAccountUpdatesMulti(self, req_id: int, account: str, model: str, ledger: bool) -> None:
+        self.sent.append(("reqAccountUpdatesMulti", req_id, account, model, ledger))
+
+    def cancelAccountUpdatesMulti(self, req_id: int) -> None:
+        self.sent.append(("cancelAccountUpdatesMulti", req_id))
+
+
+@dataclass
+class FakeWire:
+    """Plays ``rows`` into the accounts while a request waits, as the decoder does."""
+
+    accounts: list[str]
+    client: Client = field(default_factory=Client)
+    rows: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
+    errors: dict[str, BrokerError] = field(default_factory=dict)
+    number: int = 100
+
+    async def ask_plain(self, key: str, send: Callable[[], None], timeout: float = 10) -> list[Any]:
+        send()
+        return await self._play(key)
+
+    async def ask(self, send: Callable[[int], None], about: str, timeout: float = 10) -> list[Any]:
+        self.number += 1
+        send(self.number)
+        return await self._play(self.client.sent[-1][2])
+
+    async def _play(self, key: str) -> list[Any]:
+        await asyncio.sleep(0)
+        for row in self.rows.get(key, []):
+            row()
+        if key in self.errors:
+            raise self.errors[key]
+        return []
+
+    def post(self, send: Callable[[], None], about: str) -> None:
+        send()
+
+
+class FakeContracts:
+    """Knows what it was told to identify."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Instrument] = {}
+        self.failing: BrokerError | None = None
+
+    def by_con_id(self, con_id: int) -> Instrument | None:
+        return self.known.get(con_id)
+
+    def canonical_of(self, contract: Contract) -> Key:
+        known = self.known.get(contract.conId)
+        return known.key if known else (str(contract.conId), Exchange.SMART)
+
+    async def identify(self, contracts: Iterable[Contract]) -> None:
+        await asyncio.sleep(0)
+        if self.failing:
+            raise self.failing
+        for contract in contracts:
+            if contract.conId in NAMES:
+                self.known[contract.conId] = instrument(contract)
+
+
+class Rig:
+    def __init__(self, *accounts: str, trading: str = "DU1", prefix: str = "") -> None:
+        self.wire = FakeWire(list(accounts) or ["DU1"])
+        self.contracts = FakeContracts()
+        self.last: dict[Key, Decimal] = {}
+        self.told: list[AccountData] = []
+        self.positions: list[PositionData] = []
+        self.lines: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.accounts = Accounts(
+            wire=lambda: cast(Wire, self.wire),
+            contracts=cast(Contracts, self.contracts),
+            board=self.board,
+            gateway_name="IBKR",
+            account_prefix=prefix,
+            trading_account=lambda: trading,
+            on_account=self.told.append,
+            on_position=self.positions.append,
+            spawn=self.spawn,
+            log=self.lines.append,
+            clock=SystemClock(),
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> object:
+        self.tasks.append(asyncio.ensure_future(work))
+        return self.tasks[-1]
+
+    def board(self, symbol: str, exchange: Exchange) -> Board | None:
+        last = self.last.get((symbol, exchange))
+        if last is None:
+            return None
+        con_id = next(number for number, key in NAMES.items() if key == (symbol, exchange))
+        return Board(instrument=self.contracts.known[con_id], last=last)
+
+    def value(self, key: str, value: str, currency: str = "USD", account: str = "DU1") -> Callable[[], None]:
+        return lambda: self.accounts.on_account_value(key, value, currency, account)
+
+    def position(self, contract: Contract, volume: float, cost: float = 0, account: str = "DU1") -> Callable[[], None]:
+        return lambda: self.accounts.on_position(account, contract, volume, cost)
+
+    def funds(self) -> dict[str, tuple[float, float, float]]:
+        return {one.accountid: (one.balance, one.available, one.frozen) for one in self.told}
+
+    def held(self) -> list[tuple[str, float, float, float]]:
+        return [(one.vt_symbol, one.volume, one.price, one.pnl) for one in self.positions]
+
+    async def settle(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for task in self.tasks:
+            task.result()
+
+
+def run(work: Awaitable[None]) -> None:
+    async def main() -> None:
+        await work
+
+    asyncio.run(main())
+
+
+def test_funds_of_one_account_by_currency() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["accountUpdates"] = [
+            rig.value("AccountReady", "true", ""),
+            rig.value("AccountType", "INDIVIDUAL", ""),
+            rig.value("CashBalance", "1005.25", "BASE"),
+            rig.value("CashBalance", "-200.5", "USD"),
+            rig.value("CashBalance", "5000", "HKD"),
+            rig.value("NetLiquidation", "999", "USD"),
+            rig.value("NetLiquidation-S", "999", "USD"),
+            rig.value("NetLiquidationByCurrency", "1000.75", "USD"),
+            rig.value("NetLiquidationByCurrency", "1777", "BASE"),
+        ]
+        await rig.accounts.start()
+        assert rig.funds() == {"DU1-USD": (1000.75, -200.5, 1201.25), "DU1-HKD": (5000, 5000, 0)}
+        assert len(rig.told) == 2
+        assert {one.extra["currency"] for one in rig.told if one.extra} == {"USD", "HKD"}
+        assert rig.accounts.account_type("DU1") == "INDIVIDUAL"
+        assert rig.accounts.account_type("DU2") == ""
+        assert ("reqAccountUpdates", True, "DU1") in rig.wire.client.sent
+
+    run(main())
+
+
+def test_a_change_is_one_event_and_no_change_is_none() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["accountUpdates"] = [
+            rig.value("CashBalance", "10"),
+            rig.value("NetLiquidationByCurrency", "10"),
+        ]
+        await rig.accounts.start()
+        rig.told.clear()
+        rig.value("CashBalance", "4")()
+        rig.value("NetLiquidationByCurrency", "11")()
+        await rig.settle()
+        assert [(one.balance, one.available) for one in rig.told] == [(11, 4)]
+        rig.value("NetLiquidationByCurrency", "11.0")()
+        await rig.settle()
+        assert len(rig.told) == 1
+        rig.accounts.push_accounts()
+        assert len(rig.told) == 2
+
+    run(main())
+
+
+def test_all_linked_accounts_each_with_its_own_request() -> None:
+    async def main() -> None:
+        rig = Rig("DU1", "DU2", prefix="SIM-")
+        for account, cash in (("DU1", "1"), ("DU2", "2")):
+            rig.wire.rows[account] = [rig.value("CashBalance", cash, account=account)]
+        await rig.accounts.start()
+        assert {name: row[0] for name, row in rig.funds().items()} == {"SIM-DU1-USD": 1, "SIM-DU2-USD": 2}
+        multi = [row for row in rig.wire.client.sent if row[0] == "reqAccountUpdatesMulti"]
+        assert [row[2:] for row in multi] == [("DU1", "", False), ("DU2", "", False)]
+
+        # The link came back and the socket lived: the old subscriptions go first.
+        rig.wire.client.sent.clear()
+        await rig.accounts.start()
+        assert rig.wire.client.sent[:3] == [
+            ("cancelPositions",),
+            ("cancelAccountUpdatesMulti", multi[0][1]),
+            ("cancelAccountUpdatesMulti", multi[1][1]),
+        ]
+
+        # A new connection knows nothing of them.
+        rig.wire = FakeWire(["DU1"])
+        await rig.accounts.start()
+        assert rig.wire.client.sent == [("reqPositions",), ("reqAccountUpdates", True, "DU1")]
+        rig.wire.client.sent.clear()
+        await rig.accounts.start()
+        assert rig.wire.client.sent[:2] == [("cancelPositions",), ("reqAccountUpdates", False, "DU1")]
+
+    run(main())
+
+
+def test_values_while_ib_resets_are_not_believed() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["accountUpdates"] = [rig.value("CashBalance", "10")]
+        await rig.accounts.start()
+        rig.told.clear()
+        rig.value("AccountReady", "false", "")()
+        rig.value("CashBalance", "0")()
+        await rig.settle()
+        assert rig.told == []
+        rig.value("AccountReady", "true", "")()
+        rig.value("CashBalance", "12")()
+        await rig.settle()
+        assert [one.balance for one in rig.told] == [12]
+
+    run(main())
+
+
+@pytest.mark.parametrize("text", ["", "nan", "Infinity", "1.7976931348623157E308", "n/a"])
+def test_a_value_that_is_no_number_keeps_the_old_one(text: str) -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["accountUpdates"] = [rig.value("CashBalance", "10")]
+        await rig.accounts.start()
+        rig.value("CashBalance", text)()
+        rig.value("CashBalance", text)()
+        await rig.settle()
+        assert rig.funds()["DU1-USD"] == (10, 10, 0)
+        assert len(rig.lines) == 1
+
+    run(main())
+
+
+def test_funds_that_do_not_come_are_a_line_and_are_shown_when_they_come() -> None:
+    async def main() -> None:
+        rig = Rig("DU1", "DU2")
+        rig.wire.errors["DU1"] = TimedOut("no answer", about="reqAccountUpdatesMulti")
+        rig.wire.rows["DU2"] = [rig.value("CashBalance", "2", account="DU2")]
+        await rig.accounts.start()
+        assert set(rig.funds()) == {"DU2-USD"}
+        assert [line for line in rig.lines if "DU1" in line]
+        rig.value("CashBalance", "1")()
+        await rig.settle()
+        assert rig.funds()["DU1-USD"] == (1, 1, 0)
+        rig.wire.errors["DU1"] = ConnectionFailed("gone")
+        with pytest.raises(ConnectionFailed):
+            await rig.accounts.start()
+
+    run(main())
+
+
+def test_positions_wait_for_their_contracts_and_then_change_by_push() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["positions"] = [
+            rig.position(STOCK, 10.5, 100.25),
+            rig.position(FUTURE, -2, 250_000),
+            rig.position(HONG_KONG, 300, 400, account="DU2"),
+        ]
+        await rig.accounts.start()
+        assert rig.positions == []
+        rig.last["IBM", Exchange.SMART] = Decimal("101.25")
+        rig.last["ES-202612-USD-FUT", Exchange.CME] = Decimal(4990)
+        rig.accounts.push_positions()
+        assert rig.held() == [("IBM.SMART", 10.5, 100.25, 10.5), ("ES-202612-USD-FUT.CME", -2, 5000, 1000)]
+        assert {one.direction for one in rig.positions} == {Direction.NET}
+        assert rig.positions[0].extra == {"currency": "USD", "account": "DU1"}
+        assert len(rig.accounts.held) == 2
+        held = rig.accounts.holding("IBM", Exchange.SMART)
+        assert held is not None
+        assert (held.volume, held.cost, held.size) == (Decimal("10.5"), Decimal("100.25"), Decimal(1))
+
+        rig.accounts.push_positions()
+        assert len(rig.positions) == 2
+        rig.last["IBM", Exchange.SMART] = Decimal("100.75")
+        rig.accounts.push_position("IBM", Exchange.SMART)
+        assert rig.held()[-1] == ("IBM.SMART", 10.5, 100.25, 5.25)
+        rig.position(STOCK, 20, 100)()
+        assert rig.held()[-1] == ("IBM.SMART", 20, 100, 15)
+
+    run(main())
+
+
+def test_what_is_gone_becomes_zero_once() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100), rig.position(FUTURE, 1, 250_000)]
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        rig.positions.clear()
+        rig.position(STOCK, 0, 0)()
+        rig.position(STOCK, 0, 0)()
+        assert rig.held() == [("IBM.SMART", 0, 0, 0)]
+        assert rig.accounts.holding("IBM", Exchange.SMART) is None
+        # While away the future was closed: it is not in the list any more.
+        rig.wire.rows["positions"] = []
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        rig.accounts.push_positions()
+        assert rig.held()[1:] == [("ES-202612-USD-FUT.CME", 0, 0, 0)]
+        rig.position(STOCK, 5, 90)()
+        assert rig.held()[-1] == ("IBM.SMART", 5, 90, 0)
+
+    run(main())
+
+
+def test_a_position_in_something_new_is_named_first() -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.accounts.start()
+        rig.position(HONG_KONG, 100, 400)()
+        assert rig.positions == []
+        await rig.settle()
+        assert rig.held() == [("00700.SEHK", 100, 400, 0)]
+        assert rig.positions[0].extra == {"currency": "HKD", "account": "DU1"}
+
+    run(main())
+
+
+def test_a_name_that_tws_could_not_tell_at_first_replaces_the_number() -> None:
+    async def main() -> None:
+        rig = Rig()
+        key = NAMES.pop(99)
+        try:
+            rig.wire.rows["positions"] = [rig.position(FUTURE, 1, 250_000)]
+            await rig.accounts.start()
+            rig.accounts.push_positions()
+            assert rig.held() == [("99.SMART", 1, 5000, 0)]
+        finally:
+            NAMES[99] = key
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        assert rig.held()[1:] == [("99.SMART", 0, 0, 0), ("ES-202612-USD-FUT.CME", 1, 5000, 0)]
+        assert [holding.symbol for holding in rig.accounts.held] == ["ES-202612-USD-FUT"]
+
+    run(main())
+
+
+def test_a_contract_that_cannot_be_asked_for_is_a_line_and_comes_with_the_next_list() -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.accounts.start()
+        rig.contracts.failing = ConnectionFailed("gone")
+        rig.position(STOCK, 10, 100)()
+        await rig.settle()
+        assert rig.positions == []
+        assert len(rig.lines) == 1
+        rig.contracts.failing = None
+        rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100)]
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        assert rig.held() == [("IBM.SMART", 10, 100, 0)]
+
+    run(main())
+
+
+@pytest.mark.parametrize("cost", [MAX_DOUBLE, float("nan"), float("inf")])
+def test_a_cost_that_tws_does_not_have_is_no_number_on_the_engine(cost: float) -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["positions"] = [rig.position(STOCK, 10, cost)]
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        assert rig.held() == [("IBM.SMART", 10, 0, 0)]
+
+    run(main())
+
+
+def test_without_a_trading_account_there_are_no_positions() -> None:
+    async def main() -> None:
+        rig = Rig("DU1", "DU2", trading="")
+        rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100)]
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        assert rig.positions == []
+
+    run(main())
+
+
+def test_positions_that_cannot_be_read_are_an_error() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100)]
+        await rig.accounts.start()
+        rig.accounts.push_positions()
+        rig.wire.rows["positions"] = []
+        rig.wire.errors["positions"] = TimedOut("no answer")
+        with pytest.raises(TimedOut):
+            await rig.accounts.start()
+        rig.accounts.push_positions()
+        assert rig.held() == [("IBM.SMART", 10, 100, 0)]
+        rig.position(STOCK, 11, 100)()
+        assert rig.held()[-1] == ("IBM.SMART", 11, 100, 0)
+
+    run(main())
