@@ -112,6 +112,14 @@ def test_demo_streams_json_and_leaves_the_users_folder_alone(environment: dict[s
     assert hashes(home) == before
 
 
+def test_a_home_that_is_not_there_is_one_line(environment: dict[str, str], home: Path) -> None:
+    environment["HOME"] = environment["USERPROFILE"] = str(home / "gone")
+    result = door(environment, home, "--json", "--seconds", "0")
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert "gone" in line
+
+
 def test_demo_without_gui_prints_plain_lines_into_a_pipe(environment: dict[str, str], home: Path) -> None:
     result = door(environment, home, "--demo", "--no-gui", "--seconds", "2.5")
 

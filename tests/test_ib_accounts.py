@@ -14,6 +14,7 @@ from ib_async.contract import Contract
 from vnpy.trader.constant import Direction, Exchange, Product
 from vnpy.trader.object import AccountData, PositionData
 
+from tests.ib_harness import ACCOUNT, IbRig
 from vnpy_brokerkit.clock import SystemClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, TimedOut
 from vnpy_ibkr.accounts import Accounts
@@ -72,6 +73,12 @@ class Client:
     def cancelAccountUpdatesMulti(self, req_id: int) -> None:
         self.sent.append(("cancelAccountUpdatesMulti", req_id))
 
+    def reqAccountSummary(self, req_id: int, group: str, tags: str) -> None:
+        self.sent.append(("reqAccountSummary", req_id, group, tags))
+
+    def cancelAccountSummary(self, req_id: int) -> None:
+        self.sent.append(("cancelAccountSummary", req_id))
+
 
 @dataclass
 class FakeWire:
@@ -81,6 +88,7 @@ class FakeWire:
     client: Client = field(default_factory=Client)
     rows: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     errors: dict[str, BrokerError] = field(default_factory=dict)
+    summary: list[tuple[str, str, str, str]] = field(default_factory=list)
     number: int = 100
 
     async def ask_plain(self, key: str, send: Callable[[], None], timeout: float = 10) -> list[Any]:
@@ -90,7 +98,9 @@ class FakeWire:
     async def ask(self, send: Callable[[int], None], about: str, timeout: float = 10) -> list[Any]:
         self.number += 1
         send(self.number)
-        return await self._play(self.client.sent[-1][2])
+        if about == "reqAccountSummary" and about not in self.errors:
+            return self.summary
+        return await self._play(about if about in self.errors else self.client.sent[-1][2])
 
     async def _play(self, key: str) -> list[Any]:
         await asyncio.sleep(0)
@@ -282,6 +292,37 @@ def test_values_while_ib_resets_are_not_believed() -> None:
     run(main())
 
 
+def test_funds_read_on_demand_tell_what_changed_and_leave_no_request_open() -> None:
+    async def main() -> None:
+        rig = Rig("DU1", "DU2")
+        for account in rig.wire.accounts:
+            rig.wire.rows[account] = [rig.value("CashBalance", "1", account=account)]
+        await rig.accounts.start()
+        rig.told.clear()
+        rig.wire.client.sent.clear()
+        rig.wire.summary = [
+            ("DU1", "CashBalance", "1.0", "USD"),
+            ("DU2", "CashBalance", "1", "USD"),
+            ("DU2", "CashBalance", "3", "BASE"),
+            ("DU2", "NetLiquidationByCurrency", "5", "USD"),
+            ("DU2", "RealizedPnL", "7", "USD"),
+        ]
+        await rig.accounts.refresh_funds()
+        await rig.settle()
+        assert rig.funds() == {"DU2-USD": (5, 1, 4)}
+        number = rig.wire.number
+        assert rig.wire.client.sent == [
+            ("reqAccountSummary", number, "All", "$LEDGER:ALL"),
+            ("cancelAccountSummary", number),
+        ]
+        rig.wire.errors["reqAccountSummary"] = TimedOut("no answer")
+        with pytest.raises(TimedOut):
+            await rig.accounts.refresh_funds()
+        assert rig.wire.client.sent[-1] == ("cancelAccountSummary", number + 1)
+
+    run(main())
+
+
 @pytest.mark.parametrize("text", ["", "nan", "Infinity", "1.7976931348623157E308", "n/a"])
 def test_a_value_that_is_no_number_keeps_the_old_one(text: str) -> None:
     async def main() -> None:
@@ -459,3 +500,109 @@ def test_positions_that_cannot_be_read_are_an_error() -> None:
         assert rig.held()[-1] == ("IBM.SMART", 11, 100, 0)
 
     run(main())
+
+
+# ---------------------------------------------------------------------- over the wire of the simulated TWS
+
+
+def position_of(rig: IbRig, vt_symbol: str) -> PositionData | None:
+    return rig.main.get_position(f"{rig.name}.{vt_symbol}.{Direction.NET.value}")
+
+
+def books_differ(rig: IbRig) -> list[str]:
+    """What of positions and funds is not as the broker has it; orders are other tests' matter."""
+    return [line for line in rig.differences() if line.startswith(("position", "account"))]
+
+
+def wait_books(rig: IbRig) -> None:
+    rig.wait(lambda: not books_differ(rig), "positions and funds equal to /state")
+
+
+def refresh_funds(rig: IbRig) -> None:
+    """As the session does now and then: TWS's own news of prices come every three minutes."""
+    gateway = rig.gateway
+    work = gateway.session._rooms.accounts.refresh_funds()
+    asyncio.run_coroutine_threadsafe(work, gateway._loop).result(10)
+
+
+def phone(rig: IbRig, vt_symbol: str, direction: str, volume: int, account: str = ACCOUNT) -> None:
+    rig.sim.order(vt_symbol, direction, volume, broker="tws", account=account, type="MARKET")
+
+
+def test_a_position_from_the_phone_in_something_never_seen() -> None:
+    with IbRig() as rig:
+        rig.connect()
+        rig.sim.pause()
+        rig.sim.quote("00005.SEHK", last=66, bid="65.95", ask="66.05", bid_size=4000, ask_size=4000)
+        phone(rig, "00005.SEHK", "LONG", 400)
+        held = rig.wait(lambda: position_of(rig, "00005.SEHK"), "the position")
+        assert (held.volume, held.price) == (400, 66.05)
+        assert held.extra == {"currency": "HKD", "account": rig.account}
+        phone(rig, "00005.SEHK", "SHORT", 400)
+        rig.wait(lambda: getattr(position_of(rig, "00005.SEHK"), "volume", None) == 0, "the position gone")
+        wait_books(rig)
+
+
+def test_a_future_costs_its_price_and_not_its_contract_value() -> None:
+    with IbRig() as rig:
+        rig.connect()
+        rig.sim.pause()
+        vt_symbol = "ES-202612-USD-FUT.CME"
+        rig.subscribe(vt_symbol)
+        rig.wait(lambda: rig.main.get_contract(vt_symbol), "the contract")
+        rig.sim.quote(vt_symbol, last=5000, bid=4999, ask=5000, bid_size=10, ask_size=10)
+        phone(rig, vt_symbol, "LONG", 2)
+        held = rig.wait(lambda: position_of(rig, vt_symbol), "the position")
+        assert held.price == pytest.approx(5000, abs=1)
+        rig.sim.quote(vt_symbol, last=5010, bid=5009, ask=5010, bid_size=10, ask_size=10)
+        rig.wait(lambda: getattr(position_of(rig, vt_symbol), "pnl", 0) > 900, "the profit")
+        refresh_funds(rig)
+        wait_books(rig)
+        assert rig.sim.wire()["tws"]["cancelAccountSummary"] == rig.sim.wire()["tws"]["reqAccountSummary"]
+
+
+def test_other_accounts_show_funds_and_no_positions() -> None:
+    with IbRig() as rig:
+        rig.connect()
+        rig.sim.pause()
+        phone(rig, "IBM.SMART", "LONG", 10, "DU1000003")
+
+        def spent() -> bool:
+            account = rig.main.get_account(f"{rig.name}.DU1000003-USD")
+            return account is not None and account.available < 1_000_000
+
+        rig.wait(spent, "the other account's funds")
+        assert position_of(rig, "IBM.SMART") is None
+        wait_books(rig)
+
+
+@pytest.mark.parametrize("code", [1101, 1102])
+def test_after_the_link_returns_everything_is_asked_again(code: int) -> None:
+    with IbRig() as rig:
+        rig.connect()
+        rig.sim.pause()
+        before = rig.sim.wire()["tws"]
+        rig.sim.faults([{"broker": "tws", "do": "notice", "code": 1100}])
+        rig.sim.faults([{"broker": "tws", "do": "notice", "code": code}])
+        rig.wait_log("已恢复：")
+        after = rig.sim.wire()["tws"]
+        assert after["reqPositions"] == before["reqPositions"] + 1
+        assert after["cancelPositions"] == before.get("cancelPositions", 0) + 1
+        assert after["cancelAccountUpdatesMulti"] == before["reqAccountUpdatesMulti"]
+        phone(rig, "IBM.SMART", "LONG", 10)
+        rig.wait(lambda: position_of(rig, "IBM.SMART"), "the position")
+        wait_books(rig)
+
+
+def test_what_was_closed_while_away_becomes_zero() -> None:
+    with IbRig() as rig:
+        rig.connect()
+        rig.sim.pause()
+        phone(rig, "IBM.SMART", "LONG", 10)
+        rig.wait(lambda: position_of(rig, "IBM.SMART"), "the position")
+        rig.sim.faults([{"broker": "tws", "do": "refuse", "for_s": 1}, {"broker": "tws", "do": "drop"}])
+        rig.wait_log("正在重连")
+        phone(rig, "IBM.SMART", "SHORT", 10)
+        rig.wait_log("已恢复：")
+        rig.wait(lambda: getattr(position_of(rig, "IBM.SMART"), "volume", None) == 0, "the position gone")
+        wait_books(rig)

@@ -164,8 +164,13 @@ def test_duplicate_push(broker: Desk) -> None:
     assert broker.push.serials[-1] == broker.push.serials[-2]
 
 
-def test_reordered_pushes(broker: Desk) -> None:
-    broker.sim.faults([fault("push", mode="reorder")])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"times": 2}, {"when": at("TradeEntrust")}],
+    ids=["the next push", "both of a pair", "the pushes of a request"],
+)
+def test_reordered_pushes(broker: Desk, changes: dict[str, Any]) -> None:
+    broker.sim.faults([fault("push", mode="reorder", **changes)])
     broker.entrust(entrustPrice="0", entrustType="5")
     assert [push.entrustStatus for push in broker.push.orders(2)] == ["8", "2"]
 

@@ -148,7 +148,7 @@ def test_details_of_a_hong_kong_stock_say_the_lot(client: RawClient) -> None:
 
 def test_details_of_derivatives(client: RawClient) -> None:
     future, option = details(client, ES), details(client, CALL)
-    assert (future[4], future[14], future[21], future[34]) == ("20261218 08:30 US/Central", "50", "202612", "IND")
+    assert (future[4], future[14], future[21], future[33]) == ("20261218 08:30 US/Central", "50", "202612", "IND")
     assert (option[4], option[5], option[6], option[14], option[18]) == ("20261218", "230", "C", "100", "265598")
 
 
@@ -158,8 +158,11 @@ def test_liquid_hours_span_now_by_the_wall_clock(client: RawClient) -> None:
         zone = {"US/Eastern": "America/New_York", "Hongkong": "Asia/Hong_Kong", "US/Central": "America/Chicago"}[
             row[25]
         ]
-        now = datetime.now(ZoneInfo(zone)).replace(tzinfo=None)
-        spans = [[datetime.strptime(end, "%Y%m%d:%H%M") for end in part.split("-")] for part in row[27].split(";")]
+        now = datetime.now(ZoneInfo(zone)).replace(tzinfo=timezone.utc)
+        spans = [
+            [datetime.strptime(f"{end}+0000", "%Y%m%d:%H%M%z") for end in part.split("-")]
+            for part in row[27].split(";")
+        ]
         assert any(start <= now < end for start, end in spans)
         assert any(start <= now + timedelta(days=2) < end for start, end in spans)
 

@@ -21,7 +21,7 @@ from vnpy.trader.event import EVENT_TRADE
 
 from tests.harness import SHORT, Rig
 from tests.oracle_run import OracleRig, run
-from tests.oracle_script import DEALS, LOGIN, ORDERS, PLACE, draw, fault
+from tests.oracle_script import DEALS, FUNDS, LOGIN, ORDERS, PLACE, draw, fault
 from vnpy_brokerkit.clock import ShiftedClock
 from vnpy_brokerkit.timing import Timing
 
@@ -69,6 +69,15 @@ def test_a_displaced_login_that_is_hard_to_take_back_counts_once(rig: Rig) -> No
     assert not [line for line in rig.seen.log_lines() if "不再抢登" in line]
 
 
+@pytest.mark.parametrize("code", ["1012", "1014"])
+def test_a_read_that_is_told_to_log_in_again_and_again_is_no_refused_password(rig: Rig, code: str) -> None:
+    ready(rig)
+    rig.sim.faults([fault("error", code=code, when={"message": FUNDS}, times=6)])
+    rig.wait_log("已恢复")
+    rig.wait_equal()
+    assert not [line for line in rig.seen.log_lines() if "交易登录被拒绝" in line]
+
+
 def test_an_order_that_waits_for_its_answer_keeps_its_row_from_its_unknown_twin() -> None:
     """Else the twin, which never arrived, takes the row, and the order's own answer finds it taken."""
     timing = replace(SHORT, request_timeout=3, settle_after=0.4, settle_apart=0.1)
@@ -107,7 +116,7 @@ def test_fills_that_only_the_lists_know_are_read_soon_after_the_answer() -> None
 
 
 def test_a_reading_that_failed_is_made_up_for_however_idle_the_account_is() -> None:
-    """A fill's push is lost, the next one fills the order: it is no more active, and its first fill is still missing."""
+    """A fill's push is lost, the next fills the order: it is no more active, and its first fill is still missing."""
     with Rig(timing=replace(SHORT, orders_poll_idle=600)) as rig:
         ready(rig)
         rig.sim.quote("IBM.SMART", bid_size=3, ask_size=3)
@@ -180,7 +189,7 @@ def test_fills_on_both_sides_of_the_broker_s_midnight_are_both_told(night: Night
     night.go(AFTER)
     rig.sim.faults([fault("push", mode="lose", when={"message": "TradeStockDeliverNotify"})])
     night.quote("100", size=45)
-    rig.wait(lambda: rig.main.get_order(order).traded == 75, "the fill after midnight")
+    rig.wait(lambda: sum(trade.volume for trade in rig.seen.of(EVENT_TRADE)) == 75, "the fill after midnight")
     rig.wait_equal()
 
 

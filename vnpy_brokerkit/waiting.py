@@ -1,8 +1,8 @@
 """Waiting a bounded time, without ever losing a cancel.
 
-Before Python 3.12 ``asyncio.wait_for`` swallows a cancel that comes in the very turn in which the awaited thing is done.
-A task that goes on in a loop then never ends, and whoever waits for its end hangs for ever: a second ``connect()``,
-or ``close()``.
+Before Python 3.12 ``asyncio.wait_for`` swallows a cancel that comes in the very turn in which the awaited thing is
+done. A task that goes on in a loop then never ends, and whoever waits for its end hangs for ever: a second
+``connect()``, or ``close()``.
 """
 
 from __future__ import annotations

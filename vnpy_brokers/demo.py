@@ -58,6 +58,11 @@ PLANS: Mapping[str, Plan] = {
         subscribe=("IBM.SMART", "AAPL.SMART", "00700.SEHK", "09988.SEHK"),
         trade=(Trade("IBM.SMART", 100), Trade("09988.SEHK", None)),
     ),
+    # What VBROKERS, the first of both, does not serve: of a symbol that both know only the owner's ticks are shown.
+    "IBKR": Plan(
+        subscribe=("EUR-USD-CASH.IDEALPRO", "ES-202612-USD-FUT.CME"),
+        trade=(Trade("EUR-USD-CASH.IDEALPRO", 25_000), Trade("ES-202612-USD-FUT.CME", 1)),
+    ),
 }
 
 

@@ -73,6 +73,9 @@ def _prepare_vnpy(*, quiet: bool) -> None:
     except json.JSONDecodeError as error:
         text = _("vn.py 的 .vntrader/vt_setting.json 不是有效的 JSON（第 {} 行），请改正或删除它")
         raise Refusal(text.format(error.lineno)) from None
+    except OSError as error:  # vn.py makes its folder when it is imported
+        text = _("无法使用 vn.py 的文件夹 {}：{}。请换一个可写的目录运行")
+        raise Refusal(text.format(error.filename, error.strerror)) from None
     from tzlocal import get_localzone_name
 
     warning = zone_warning(SETTINGS["database.timezone"], get_localzone_name(), datetime.now(timezone.utc))

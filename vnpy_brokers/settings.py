@@ -21,6 +21,7 @@ Setting = dict[str, Any]
 # Gateways in the order of add_gateway, which decides who owns a symbol that several of them serve.
 GATEWAYS: Mapping[str, str] = {
     "VBROKERS": "vnpy_vbrokers:VbrokersGateway",
+    "IBKR": "vnpy_ibkr:IbkrGateway",
 }
 
 ENVIRONMENT = "环境"

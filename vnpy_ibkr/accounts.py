@@ -7,6 +7,7 @@ three minutes or with a change of position. Account numbers follow the design's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from .wire.tws import Wire
 BALANCE = "NetLiquidationByCurrency"
 CASH = "CashBalance"
 ACCOUNT_TYPE = "AccountType"
+ALL_LEDGERS = "$LEDGER:ALL"
 READY = "AccountReady"
 """False while IB's servers reset; what comes then is not to be believed (section 6.6)."""
 ALL_CURRENCIES = "BASE"
@@ -134,8 +136,7 @@ class Accounts:
         self._subscribed_on = wire
         self._multi_ids, self._single = [], ""
         await self._read_positions(wire)
-        for account in list(wire.accounts):
-            await self._read_funds(wire, account)
+        await asyncio.gather(*(self._read_funds(wire, account) for account in wire.accounts))
 
     def _unsubscribe(self, wire: Wire) -> None:
         """The link returned and the socket lived: the old subscriptions would answer beside the new ones."""
@@ -178,6 +179,27 @@ class Accounts:
             self._patience.forget(f"funds-{account}")
         funds.complete = True
         self._push_funds((account, currency) for currency in _currencies(funds))
+
+    async def refresh_funds(self) -> None:
+        """Read the funds now, and tell what changed; TWS by itself tells what prices do to them every three minutes.
+
+        Raises :class:`BrokerError`.
+        """
+        wire, sent = self._wire(), []
+
+        def send(req_id: int) -> None:
+            sent.append(req_id)
+            wire.client.reqAccountSummary(req_id, "All", ALL_LEDGERS)
+
+        try:
+            rows = await wire.ask(send, "reqAccountSummary")
+        finally:
+            # At most two may be open (section 10), and one that was answered stays open.
+            with contextlib.suppress(ConnectionFailed):
+                for req_id in sent:
+                    wire.post(partial(wire.client.cancelAccountSummary, req_id), "cancelAccountSummary")
+        for account, tag, value, currency in rows:
+            self.on_account_value(tag, value, currency, account)
 
     def _ask_multi(self, wire: Wire, req_id: int, account: str) -> None:
         self._multi_ids.append(req_id)

@@ -7,6 +7,7 @@ used by a strategy keeps its line, of the others the one that was asked for long
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -19,44 +20,31 @@ from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
-from vnpy_brokerkit.price_grid import align
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Segment
 
-from .board import DEPTH, Board, Level
-from .contracts import Contracts, Instrument, Key
-from .errors import FARMS_BROKEN, FARMS_OK, NO_LIVE_DATA, is_notice, words_for
-from .streams import DepthStream, LineStream
+from .board import Board, Level
+from .channel import Channel
+from .contracts import Contracts, Key
+from .depths import Depths
+from .errors import NO_LIVE_DATA, is_notice, words_for
+from .streams import LineStream
+from .ticks import make_tick
 from .wire.tws import Wire
 
 __all__ = ["Board", "Level", "MarketData"]
 
 MOST_LINES = 100
-MOST_DEPTHS = 3
-"""What every account has (section 10); TWS says 101 or 309 where its own windows take a part."""
+"""What every account has (section 10); TWS says 101 where its own windows take a part."""
 LIVE, DELAYED = 1, 3
 SECTYPE2GENERIC: Mapping[str, str] = {"STK": "233", "FUT": "588"}
 """Extra ticks that are safe for the type (section 15.1): RT volume, open interest."""
-NO_DEPTH = frozenset({"IND", "CFD", "FUND", "BAG"})
 
 TOO_MANY_LINES = 101
-TOO_MANY_DEPTHS = 309
-DEPTH_HALTED, DEPTH_RESET = 316, 317
 SHOWN_DELAYED = 10167
 IN_USE_ELSEWHERE = 10197
 INTERRUPTED = 10182
 BAD_REQUEST = 321
-MARKET_DATA_FARMS = frozenset({2103, 2104})
-
-# A farm's name begins with its region: the currencies or security types that it carries. One in no row may carry all.
-FARM2CARRIED: Mapping[str, frozenset[str]] = {
-    "cash": frozenset({"CASH", "CMDTY"}),
-    "us": frozenset({"USD", "CAD"}),
-    "eu": frozenset({"EUR", "GBP", "CHF", "SEK", "NOK", "DKK"}),
-    "hfarm": frozenset({"HKD", "CNH", "CNY"}),
-    "hk": frozenset({"HKD", "CNH", "CNY"}),
-    "jfarm": frozenset({"JPY", "AUD", "SGD", "KRW", "INR"}),
-}
 
 
 class MarketData:
@@ -96,17 +84,14 @@ class MarketData:
         self._in_use = in_use
         self._patience = Patience(timing.repeat_line, clock)
         self._lines: dict[Key, LineStream] = {}
-        self._depths: dict[Key, DepthStream] = {}
-        self._no_depth: set[Key] = set()
+        self._depths = Depths(wire, self.touch, log)
+        self._channel = Channel()
         self._missing: dict[Key, bool] = {}
         self._limit = MOST_LINES
-        self._depth_limit = MOST_DEPTHS
         self._said: set[str] = set()
         self._count = 0
         self._typed: Wire | None = None
         """The connection that was told our data type."""
-        self._link = True
-        self._farms: set[str] = set()
         self._dirty: list[LineStream] = []
         self._prices: dict[Key, Decimal] = {}
         self._segments: dict[Key, tuple[datetime, Segment]] = {}
@@ -137,7 +122,7 @@ class MarketData:
         """Tell whether a board's prices are delayed, or the channel that should renew them is down."""
         line = self._lines.get(board.instrument.key)
         silent = line is not None and (line.broken or line.denied)
-        return board.delayed or silent or not self._link or self._farm_is_broken(board.instrument)
+        return board.delayed or silent or not self._channel.serves(board.instrument)
 
     # ------------------------------------------------------------------ following
 
@@ -153,7 +138,7 @@ class MarketData:
             for key in keys:
                 self._follow(key, show)
             if show:
-                self._arrange_depths()
+                self._depths.arrange(self._lines.values())
 
     def _follow(self, key: Key, show: bool) -> None:
         instrument = self._contracts.get(*key)
@@ -189,19 +174,20 @@ class MarketData:
 
         Raises :class:`BrokerError`.
         """
-        self._close_depths()
-        self._limit, self._depth_limit = MOST_LINES, MOST_DEPTHS
-        self._link = True
-        self._farms.clear()
-        lines = sorted(self._lines.values(), key=self._worth, reverse=True)
+        self._channel.renew()
+        self._depths.close_all()
+        self._limit = MOST_LINES
+        used = self._used()
+        lines = sorted(self._lines.values(), key=lambda line: (line.key in used, line.asked), reverse=True)
         for line in lines:
             self._close(line)
             line.delayed_tried = line.denied = line.room_made = False
             line.board.clear_quote()
         for line in lines[: self._limit]:
             self._open(line)
-        self._arrange_depths()
-        await self.tend()
+        self._depths.arrange(self._lines.values())
+        with contextlib.suppress(BrokerError):  # the keeper calls it again
+            await self.tend()
 
     async def tend(self) -> None:
         """Try again what failed for the time being: lines that ended, instruments that TWS did not know.
@@ -209,7 +195,7 @@ class MarketData:
         For a keeper, every half minute or so. Raises :class:`BrokerError`.
         """
         for line in list(self._lines.values()):
-            if line.broken and self._link:
+            if line.broken and self._channel.up:
                 self._open(line)
         await self._contracts.renew()
         for show in (True, False):
@@ -228,10 +214,8 @@ class MarketData:
         if line is None:
             return None
         if line.alive and not line.heard.is_set():
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):  # without any price the caller sees a board with zeros
                 await asyncio.wait_for(line.heard.wait(), self._timing.book_wait)
-            except asyncio.TimeoutError:
-                pass  # an instrument without any price: the caller sees a board with zeros
         return line.board
 
     def close(self) -> None:
@@ -244,8 +228,8 @@ class MarketData:
 
     # ------------------------------------------------------------------ the budget of lines
 
-    def _worth(self, line: LineStream) -> tuple[bool, int]:
-        return line.board.instrument.key in self._in_use(), line.asked
+    def _used(self) -> set[Key]:
+        return {self._contracts.key_of(*key) for key in self._in_use()}
 
     def _open(self, line: LineStream) -> None:
         """Ask for a line, making room if there is none. Raises :class:`ConnectionFailed`."""
@@ -280,15 +264,15 @@ class MarketData:
     def _make_room(self, line: LineStream) -> bool:
         """Close the line that is needed least; a line for what is in use may also cost one that was asked for later."""
         others = [other for other in self._lines.values() if other.alive and other is not line]
-        used = self._in_use()
-        free = [other for other in others if other.board.instrument.key not in used]
+        used = self._used()
+        free = [other for other in others if other.key not in used]
         if not free:
             self._say_no_room(line)
             return False
         victim = min(free, key=lambda other: other.asked)
-        self._close_depth(victim.board.instrument.key)
+        self._depths.close(victim.key)
         self._close(victim)
-        del self._lines[victim.board.instrument.key]
+        del self._lines[victim.key]
         self._log(
             _("行情订阅已达{}个上限，为{}取消了最久未用的{}；需要时请重新订阅").format(
                 self._limit, line.board.instrument.vt_symbol, victim.board.instrument.vt_symbol
@@ -375,107 +359,24 @@ class MarketData:
             self._said.add(name)
             self._log(_("{}没有实时行情权限，显示延迟行情（约15分钟）；请订阅实时行情后再用于交易").format(name))
 
-    # ------------------------------------------------------------------ depth
-
-    def _arrange_depths(self) -> None:
-        """Depth for the instruments that were shown last, as many as TWS allows."""
-        wanted = [line for line in self._lines.values() if line.alive and line.board.shown and self._may_deepen(line)]
-        wanted.sort(key=lambda line: line.asked, reverse=True)
-        chosen = {line.board.instrument.key: line for line in wanted[: self._depth_limit]}
-        for key in [key for key in self._depths if key not in chosen]:
-            self._close_depth(key)
-        for key, line in chosen.items():
-            if key not in self._depths:
-                self._open_depth(line)
-
-    def _may_deepen(self, line: LineStream) -> bool:
-        instrument = line.board.instrument
-        return instrument.key not in self._no_depth and instrument.contract.secType not in NO_DEPTH
-
-    def _open_depth(self, line: LineStream) -> None:
-        wire = self._wire()
-        contract = line.board.instrument.contract
-        depth = DepthStream(self, line, contract.exchange == "SMART", wire.next_id(), wire)
-        self._depths[line.board.instrument.key] = depth
-        wire.listen(depth.req_id, depth)
-        wire.post(lambda: wire.client.reqMktDepth(depth.req_id, contract, DEPTH, depth.smart, []), contract.symbol)
-
-    def _close_depth(self, key: Key) -> None:
-        depth = self._depths.pop(key, None)
-        if depth is None:
-            return
-        wire, req_id, smart = depth.wire, depth.req_id, depth.smart
-        depth.line.board.clear_depth()
-        wire.forget(req_id)
-        if wire.connected:
-            wire.post(lambda: wire.client.cancelMktDepth(req_id, smart), "cancelMktDepth")
-
-    def _close_depths(self) -> None:
-        for key in list(self._depths):
-            self._close_depth(key)
-
-    def on_depth_error(self, depth: DepthStream, code: int, text: str) -> None:
-        """A code under a depth request's id. Without depth there is level one: at most one line about each code."""
-        key = depth.line.board.instrument.key
-        if code == DEPTH_RESET:
-            depth.line.board.clear_depth()
-            self.touch(depth.line)
-        elif code == DEPTH_HALTED:
-            self._reopen_depth(depth)
-        elif is_notice(code):
-            return  # which venues are not among it: not worth a line
-        else:
-            depth.line.board.clear_depth()
-            self._depths.pop(key, None)
-            depth.wire.forget(depth.req_id)
-            if code == TOO_MANY_DEPTHS:
-                self._depth_limit = len(self._depths)
-            else:
-                self._no_depth.add(key)
-            if f"depth-{code}" not in self._said:
-                self._said.add(f"depth-{code}")
-                self._log(_("{}只有一档行情：{}").format(depth.line.board.instrument.vt_symbol, words_for(code, text)))
-            self.touch(depth.line)
-
-    def _reopen_depth(self, depth: DepthStream) -> None:
-        self._close_depth(depth.line.board.instrument.key)
-        try:
-            self._open_depth(depth.line)
-        except BrokerError:
-            self._depths.pop(depth.line.board.instrument.key, None)  # the next connection opens it
-
     # ------------------------------------------------------------------ the channel
 
     def on_link(self, up: bool) -> None:
         """TWS lost its own link to IBKR (1100, 2110), or has it back (1101, 1102)."""
-        self._link = up
+        self._channel.up = up
 
     def on_farm(self, code: int, text: str) -> None:
-        """A market data farm is broken or well again (2103, 2104; the name is the text's last word)."""
-        if code not in MARKET_DATA_FARMS:
-            return
-        farm = text.rpartition(":")[2].strip().lower()
-        if code in FARMS_BROKEN:
-            self._farms.add(farm)
-        elif code in FARMS_OK:
-            self._farms.discard(farm)
+        """A market data farm is broken or well again (2103, 2104)."""
+        self._channel.on_farm(code, text)
 
     def lose(self) -> None:
         """The connection to TWS is gone: a book that nobody renews must not stay on screen."""
-        self._link = False
-        self._depths.clear()
+        self._channel.up = False
+        self._depths.close_all()
         for line in self._lines.values():
             line.alive = False
             line.board.clear_quote()
             self.touch(line)
-
-    def _farm_is_broken(self, instrument: Instrument) -> bool:
-        needs = {instrument.currency, instrument.contract.secType}
-        for farm in self._farms:
-            carried = next((what for prefix, what in FARM2CARRIED.items() if farm.startswith(prefix)), needs)
-            if carried & needs:
-                return True
-        return False
 
     # ------------------------------------------------------------------ ticks
 
@@ -542,8 +443,5 @@ class MarketData:
 
     def _emit(self, board: Board) -> None:
         board.time = self._stamp(board)
-        tick = tick_of(board, self.segment_of(board), self._reach)
-        tick.gateway_name = self._gateway_name
-        tick.datetime = board.time.astimezone(self._zone)
-        tick.localtime = self._clock.now().astimezone(self._zone)
-        self._on_tick(tick)
+        at, arrived = (moment.astimezone(self._zone) for moment in (board.time, self._clock.now()))
+        self._on_tick(make_tick(board, self._gateway_name, at, arrived, self.segment_of(board), self._reach))

@@ -92,6 +92,8 @@ class IbkrSession(Session):
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled."""
+        # The calendars take a second to load: meanwhile the simulator starts.
+        calendars = asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
         try:
             host, ports = await self._find_tws()
         except BrokerError as error:
@@ -100,7 +102,7 @@ class IbkrSession(Session):
         self._gateway.routes.load(TEMP_DIR / ROUTES_FILE)
         for line in self._gateway.routes.take_problems():
             self._gateway.log(line)
-        await asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
+        await calendars
         self._rooms = rooms = self._furnish(host, ports)
         keepers = (self._keep_orders, self._keep_marks)
         tasks = [asyncio.ensure_future(rooms.connection.run())]

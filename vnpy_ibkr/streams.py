@@ -7,25 +7,32 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .board import DELAYED_DATA_TYPES, NO_PRICE, Board, is_told
+from .contracts import Key
 from .wire.tws import Wire
 
 LAST_PRICES = frozenset({4, 68})
 
 
-class Owner(Protocol):
-    """Who gives out what the streams bring."""
+class LineOwner(Protocol):
+    """Who gives out what a line brings."""
 
     def touch(self, line: LineStream) -> None: ...
     def give(self, line: LineStream) -> None: ...
     def on_line_error(self, line: LineStream, code: int, text: str) -> None: ...
-    def on_depth_error(self, depth: DepthStream, code: int, text: str) -> None: ...
+
+
+class DepthOwner(Protocol):
+    """Who is told what a depth request brings."""
+
+    def on_rows(self, depth: DepthStream) -> None: ...
+    def on_error(self, depth: DepthStream, code: int, text: str) -> None: ...
 
 
 @dataclass(eq=False)
 class LineStream:
     """One market data line: the request, and what came of it."""
 
-    owner: Owner
+    owner: LineOwner
     board: Board
     req_id: int = 0
     wire: Wire | None = None
@@ -48,6 +55,10 @@ class LineStream:
     """A last price waits to be given out: the next one must not cover it."""
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     """It has a price."""
+
+    @property
+    def key(self) -> Key:
+        return self.board.instrument.key
 
     def on_price(self, kind: int, price: float, size: float) -> None:
         is_last = kind in LAST_PRICES and is_told(price) and price != NO_PRICE
@@ -86,7 +97,7 @@ class LineStream:
 class DepthStream:
     """One depth request, which brings rows of the book and nothing else."""
 
-    owner: Owner
+    owner: DepthOwner
     line: LineStream
     smart: bool
     """It gathers the venues of SMART."""
@@ -110,10 +121,10 @@ class DepthStream:
 
     def on_depth(self, position: int, operation: int, side: int, price: float, size: float) -> None:
         self.line.board.take_depth(position, operation, side, price, size)
-        self.owner.touch(self.line)
+        self.owner.on_rows(self)
 
     def on_snapshot_end(self) -> None:
         """Snapshots are not asked for."""
 
     def on_stream_error(self, code: int, text: str) -> None:
-        self.owner.on_depth_error(self, code, text)
+        self.owner.on_error(self, code, text)

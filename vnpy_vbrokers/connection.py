@@ -114,6 +114,8 @@ class Connection:
         self._displaced_login = 0
         """The login whose displacement has been counted: one that is hard to take back is still one."""
         self._forbidden_until = 0.0
+        self._lost_logins = 0
+        """Sessions in a row that were gone as soon as they had begun."""
         self._restore = asyncio.Event()
         self._lost = asyncio.Event()
         self._push_ready = asyncio.Event()
@@ -146,6 +148,7 @@ class Connection:
                 self.phase = Phase.UP
                 await self._on_up()
                 self._patience.forget("http")
+                self._lost_logins = 0
                 await self._until_trouble()
             except LoginFailed as error:
                 if await self._login_is_over(error):
@@ -185,13 +188,21 @@ class Connection:
                 await self._try_read(PROBE, {"exchangeType": self._probe_market})
 
     async def _login_is_over(self, error: LoginFailed) -> bool:
-        """Handle a login that failed: refused for good (True), or displaced again and waiting (False)."""
-        if error.code != DISPLACED:
+        """Handle a login that failed: the password refused for good (True), else tried again later (False).
+
+        A read that is told "not logged in" after a login that was accepted says nothing about the password: the
+        session was displaced, or the Gateway is not well. It gets growing delays, and the latch stays open.
+        """
+        if self._refused:
             self.phase = Phase.ENDED
             self._on_refused_login(error)
             return True
-        wait = self._forbidden_until - self._clock.monotonic()
         self.phase = Phase.DOWN
+        wait = self._forbidden_until - self._clock.monotonic()
+        if wait <= 0:
+            self._say_down(error)
+            wait = min(self._timing.reconnect * 2**self._lost_logins, self._timing.backoff_most)
+            self._lost_logins += 1
         await self._clock.sleep(max(wait, self._timing.reconnect))
         return False
 
@@ -247,6 +258,7 @@ class Connection:
         if again:
             wait = min(self._timing.backoff_first * 5 * 2 ** (again - 1), self._timing.backoff_most)
             self._forbidden_until = now + wait
+            self.phase = Phase.DOWN  # before it is said: who reads the line must not find an open door
             self._log(
                 _("交易登录再次被挤下线（1013），{:.0f}秒内不再抢登；请退出其他使用该账户的程序，或重新连接").format(
                     wait

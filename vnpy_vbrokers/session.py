@@ -90,6 +90,8 @@ class VbrokersSession(Session):
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled, or until only a person can help."""
+        # The calendars take a second to load: meanwhile the simulator starts.
+        calendars = asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
         try:
             address = await self._find_gateway()
             self._gateway.secrets = await self._access.find()
@@ -101,7 +103,7 @@ class VbrokersSession(Session):
         self._gateway.routes.load(TEMP_DIR / ROUTES_FILE)
         for line in self._gateway.routes.take_problems():
             self._gateway.log(line)
-        await asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
+        await calendars
         self._rooms = rooms = self._furnish(address)
         keepers = (self._keep_orders, self._keep_funds, self._keep_quotes, self._keep_marks)
         tasks = [asyncio.ensure_future(rooms.connection.run())]

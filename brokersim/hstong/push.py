@@ -219,6 +219,8 @@ class PushServer:
                 parts = pieces(data)
             elif key == "duplicate":
                 parts = [data + data]
+            elif key == "reorder" and self._overtaken:
+                continue  # this is the frame that overtakes the one before it
             elif key in _POSTPONED:
                 parts = None
                 self._postpone(key, data, fault.ms)

@@ -295,7 +295,7 @@ def _stock(instrument: Instrument, con_id: int) -> Listed:
     sec_type = "IND" if instrument.kind == "index" else "STK"
     if instrument.exchange == "SEHK":
         code = instrument.symbol.lstrip("0")
-        return Listed(instrument, con_id, code, sec_type, "SEHK", "SEHK", "HKD", code, code, venues=("SEHK", "SMART"))
+        return Listed(instrument, con_id, code, sec_type, "SEHK", "SEHK", "HKD", code, code, venues=("SEHK",))
     if instrument.exchange in NORTHBOUND:
         venue, code = NORTHBOUND[instrument.exchange], instrument.symbol
         return Listed(instrument, con_id, code, sec_type, venue, venue, "CNH", code, code, venues=(venue,))

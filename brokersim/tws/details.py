@@ -131,6 +131,9 @@ def _details(hub: Hub, listed: Listed) -> list[Field]:
     instrument = listed.instrument
     isin = ISINS.get(listed.vt_symbol)
     rule = MARKET_RULES[instrument.exchange, instrument.kind]
+    venues = listed.venues
+    if instrument.exchange == "SEHK" and hub.switches.hk_smart:
+        venues = (*venues, "SMART")
     return [
         listed.symbol,
         listed.sec_type,
@@ -146,7 +149,7 @@ def _details(hub: Hub, listed: Listed) -> list[Field]:
         min_tick(hub, listed),
         listed.multiplier,
         ORDER_TYPES,
-        ",".join(listed.venues),
+        ",".join(venues),
         1,  # price magnifier
         listed.under_con_id,
         instrument.name_en,
@@ -164,7 +167,7 @@ def _details(hub: Hub, listed: Listed) -> list[Field]:
         AGG_GROUPS.get(listed.sec_type, MAX_INT),
         listed.under_symbol,
         listed.under_sec_type,
-        ",".join([str(rule)] * len(listed.venues)),
+        ",".join([str(rule)] * len(venues)),
         listed.expiry,
         STOCK_TYPES.get(instrument.kind, "") if listed.sec_type == "STK" else "",
         *_sizes(hub, listed),
