@@ -12,8 +12,6 @@ from vnpy_brokerkit.errors import ConnectionFailed
 from vnpy_ibkr.errors import error_for
 from vnpy_ibkr.wire.tws import Stream
 
-DAYS = "20261119:{0};20261120:{0};20261121:CLOSED"
-
 
 def details(
     symbol: str,

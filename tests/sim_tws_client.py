@@ -22,9 +22,17 @@ CALL = ("0", "AAPL", "OPT", "20261218", "230", "C", "100", "SMART", "", "USD", "
 class RawClient:
     """One connection to the simulated TWS."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, receive_buffer: int | None = None) -> None:
         host, port = address.split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=DEADLINE_S)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.settimeout(DEADLINE_S)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            self.socket.connect((host, int(port)))
+        except OSError:
+            self.socket.close()
+            raise
         self._data = b""
 
     def __enter__(self) -> RawClient:

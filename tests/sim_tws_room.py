@@ -62,7 +62,7 @@ class Writer(IbClient):
     """ib_async's client, writing into a list in place of a socket."""
 
     def __init__(self) -> None:
-        super().__init__(Heard())
+        super().__init__(Heard())  # type: ignore[no-untyped-call] # ib_async does not type it
         self._serverVersion = 178
         self.written: list[list[str]] = []
 

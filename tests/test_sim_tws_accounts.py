@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -160,7 +161,7 @@ def test_profit_of_account_and_position(house: House, talker: Talker) -> None:
 
 def written(order: Order, contract: Contract = AAPL) -> list[str]:
     writer = Writer()
-    writer.placeOrder(5, contract, order)
+    writer.placeOrder(5, contract, order)  # type: ignore[no-untyped-call] # ib_async does not type it
     return writer.written[0]
 
 
@@ -244,10 +245,8 @@ def test_no_message_breaks_the_reader_or_the_desk(index: int, text: str, cut: in
     fields = written(full_order() if cut % 2 else limit("BUY", 10, 150, account=MARGIN))
     fields[index] = text.replace("\0", "")
     for message in (fields, fields[:cut]):
-        try:
+        with suppress(FieldError):  # what the listener answers with code 320
             house.carry_out(talker.client, message)
-        except FieldError as error:
-            assert error.text
     talker.heard()
     house.desk.ledger.check()
     assert fields_of(b"".join(part.encode("utf-8", "replace") + b"\0" for part in fields))

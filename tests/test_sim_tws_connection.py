@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import brokersim
-from tests.sim_tws_client import AAPL, DEADLINE_S, Fields, RawClient, connected, details_request, market_data_request
+from tests.sim_tws_client import AAPL, DEADLINE_S, RawClient, connected, details_request, framed, market_data_request
 
 
 @pytest.fixture
@@ -52,7 +52,6 @@ def limit_order(order_id: int, price: str = "100", quantity: int = 10) -> tuple[
     fields: list[object] = [3, order_id, *AAPL, "", "", "BUY", quantity, "LMT", price, "", "DAY", "", "DU1000001"]
     fields += ["", 0, f"ref{order_id}", 1, 0, 0, 0, 0, 0, 0, 0, "", "", "", "", "", "", "", "", 0, "", -1, 0]
     fields += [""] * (114 - len(fields))
-    fields[65 + 1], fields[81], fields[89] = 0, 0, 0
     return tuple(fields)
 
 
@@ -202,12 +201,13 @@ def test_an_error_instead_of_an_answer(sim: brokersim.Simulation, tws: str) -> N
 def test_a_client_that_does_not_read_is_dropped(sim: brokersim.Simulation, tws: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("brokersim.tws.client.MAX_QUEUED", 200_000)
     sim.switches(**{"tws.message_rate": 0})
-    with connected(tws) as client, connected(tws, 2) as other:
+    with RawClient(tws, receive_buffer=4096) as client, connected(tws, 2) as other:
+        client.start()
         deadline = time.monotonic() + DEADLINE_S
         dropped = False
         while not dropped and time.monotonic() < deadline:
             try:
-                client.send(20, 1, *AAPL, 0, "", "1 min", "5 D", 1, "TRADES", 2, 0, "")
+                client.socket.sendall(framed(*details_request(1, AAPL)) * 200)
             except (ConnectionError, TimeoutError):
                 dropped = True
         assert dropped

@@ -12,6 +12,7 @@ import pytest
 import brokersim
 from brokersim.instruments import table
 from brokersim.tws.contracts import ContractQuery, Contracts
+from tests.harness import DATA
 from tests.sim_tws_client import AAPL, CALL, ES, EURUSD, TENCENT, Fields, RawClient, connected, details_request
 
 INSTRUMENTS = {vt_symbol: listing.instrument for vt_symbol, listing in table().items()}
@@ -95,7 +96,6 @@ def test_fields_that_do_not_fit_find_nothing(fields: dict[str, object]) -> None:
 
 def test_an_open_option_query_is_ambiguous() -> None:
     assert len(vt_symbols(symbol="AAPL", sec_type="OPT")) == 3
-    assert CONTRACTS.one(ContractQuery(symbol="AAPL", sec_type="OPT")) is None
 
 
 def test_con_ids_are_unique_and_do_not_depend_on_what_else_there_is() -> None:
@@ -178,6 +178,19 @@ def test_hours_of_the_data_clock_are_the_real_sessions() -> None:
     assert us[27].split(";")[3] == "20260406:0930-20260406:1600"
     assert hk[27].split(";")[:4] == [f"2026040{day}:CLOSED" for day in (3, 4, 5, 6)]
     assert "20260408:0930-20260408:1200;20260408:1300-20260408:1600" in hk[27]
+
+
+def test_a_day_without_data_is_closed() -> None:
+    if not DATA.exists():
+        pytest.skip(f"the market data folder {DATA.name} is not beside the repository")
+    with brokersim.running(vbrokers=False, tws=True, clock="data", data=DATA) as sim:
+        sim.set_clock("2013-10-07T14:00:00Z")
+        assert sim.tws_address is not None
+        with connected(sim.tws_address) as client:
+            ibm = details(client, ("8314", *[""] * 6, "SMART", *[""] * 4))
+            apple = details(client, AAPL)
+    assert ibm[27].startswith("20131007:0930-20131007:1600;")
+    assert apple[27].startswith("20131007:CLOSED;20131008:0930-")
 
 
 @pytest.mark.parametrize(

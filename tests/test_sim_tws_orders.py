@@ -14,7 +14,12 @@ from ib_async.order import Order, StopLimitOrder, StopOrder
 from brokersim.half import BadCall, PhoneOrder
 from tests.sim_tws_room import IRA, MARGIN, TENCENT, House, Talker, at_market, limit
 
-PLACED = ["openOrder PreSubmitted", "orderStatus PreSubmitted 0/10", "openOrder Submitted", "orderStatus Submitted 0/10"]
+PLACED = [
+    "openOrder PreSubmitted",
+    "orderStatus PreSubmitted 0/10",
+    "openOrder Submitted",
+    "orderStatus Submitted 0/10",
+]
 FILLED = ["execDetails BOT 10@200.1", "openOrder Filled", "orderStatus Filled 10/0", "commissionReport"]
 CANCELLED = ["orderStatus PendingCancel 0/10", "orderStatus Cancelled 0/10", "error 202"]
 

@@ -24,6 +24,7 @@ from brokersim.tws.framing import (
     fields_of,
     frame,
 )
+from brokersim.tws.names import REQUESTS
 from brokersim.tws.rate import MessageRate
 from tests.sim_tws_client import AAPL, RawClient, connected, details_request, framed, market_data_request
 
@@ -217,6 +218,33 @@ def test_current_time_is_the_simulators(sim: brokersim.Simulation, tws: str) -> 
         fields = client.read()
         assert fields[:2] == ["49", "1"]
         assert abs(int(fields[2]) - sim.clock().timestamp()) < 5
+
+
+def test_small_session_requests(tws: str) -> None:
+    with connected(tws, 77) as client:
+        client.send(8, 1, 1)
+        assert client.read() == ["9", "1", "1"]
+        client.send(17, 1)
+        assert client.read() == ["15", "1", "DU1000001,DU1000002,DU1000003,"]
+        client.send(80)
+        assert client.read() == ["78", "3", "DU1000001", "", "DU1000002", "", "DU1000003", ""]
+        client.send(104, 6)
+        assert client.read() == ["107", "6", ""]
+        client.send(18, 1, 1)
+        assert client.error()[:2] == (-1, 321)
+        client.send(19, 1, 1, "<xml/>", 8)
+        assert client.error()[:2] == (8, 321)
+        client.send(14, 1, 5)
+        assert client.ping() == []
+        client.send(14, 1, 9)
+        assert client.error()[:2] == (-1, 319)
+
+
+def test_every_request_of_the_table_is_answered_by_somebody(tws: str) -> None:
+    with connected(tws, 78) as client:
+        for message in REQUESTS:
+            client.send(message)
+        assert [row for row in client.ping() if row[0] == "4" and row[3] in ("323", "505")] == []
 
 
 def test_unknown_messages_are_told(tws: str) -> None:

@@ -26,7 +26,7 @@ from vnpy_brokerkit.clock import ShiftedClock
 from vnpy_brokerkit.timing import Timing
 
 FIRST = int(os.environ.get("ORACLE_FIRST", "1"))
-SCRIPTS = int(os.environ.get("ORACLE_SCRIPTS", "6"))
+SCRIPTS = int(os.environ.get("ORACLE_SCRIPTS", "5"))
 
 
 @pytest.mark.parametrize("number", range(FIRST, FIRST + SCRIPTS))

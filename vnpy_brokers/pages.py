@@ -8,14 +8,17 @@ from __future__ import annotations
 import gettext
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from vnpy_brokerkit import errors
 from vnpy_brokerkit.errors import BrokerError
 from vnpy_brokerkit.i18n import LOCALE_DIR
 from vnpy_brokerkit.timing import Timing
+from vnpy_ibkr.errors import CODES as TWS_CODES
+from vnpy_ibkr.errors import NOTICES, OrderEffect, TwsCode, order_effect
 from vnpy_vbrokers.errors import CLEAR_RANGE, CODES, BrokerCode
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -30,6 +33,13 @@ class Wording:
     order_refused: str
     order_unknown: str
     after_codes: str
+    tws_codes: str
+    tws_columns: Sequence[str]
+    tws_effects: Mapping[OrderEffect, str]
+    once_accepted: str
+    """Joins what a code does to a new order and to one that TWS had accepted, where that differs."""
+    after_tws_codes: str
+    unknown_orders: str
     error_tree: str
     translate: Callable[[str], str]
     """From a code's Chinese text to the page's language."""
@@ -95,12 +105,35 @@ cancel* says what such an answer means for one.
     after_codes="""\
 For an order or cancel, a code from {first} to {last} that is not in the table is a refusal, and so is an answer in
 words without a code. Any other code, and an empty answer, leaves the outcome unknown.
+""",
+    tws_codes="""\
+## Codes of TWS and IB Gateway
 
+A line that comes from TWS holds one of these codes and TWS's own words. Most codes about an order are remarks: the
+order lives on. The column *Order* says what becomes of an order that the code is about; a code alone never ends an
+order that TWS itself calls working.
+""",
+    tws_columns=("Code", "Meaning", "What the gateway does", "Order", "What you do", "Error"),
+    tws_effects={
+        OrderEffect.KEEP: "lives on",
+        OrderEffect.REJECT: "refused",
+        OrderEffect.CANCEL: "cancelled",
+        OrderEffect.CANCEL_FAILED: "cancel or change failed",
+        OrderEffect.UNSURE: "TWS is asked",
+    },
+    once_accepted="{}; once accepted: {}",
+    after_tws_codes="""\
+A code from {first} to {last} that is not in the table is a remark. Any other unknown code ends a request, and leaves an
+order as it is: TWS is asked about it.
+""",
+    unknown_orders="""\
 ## An order whose outcome is unknown
 
 An order was sent and then there was no answer, the connection was lost, or a code came that leaves the outcome
-unknown: the broker may have the order or not. It stays SUBMITTING and is never sent again. Not before
-{settle_after:g} seconds after it was sent, the broker's order list is read twice, at least {settle_apart:g} s apart:
+unknown: the broker may have the order or not. It stays SUBMITTING and is never sent again.
+
+At VBrokers, not before {settle_after:g} seconds after it was sent, the broker's order list is read twice, at least
+{settle_apart:g} s apart:
 
 - It is in the list: it goes on under its number, with its fills.
 - It is in neither reading: it is rejected, with the line that says so. Should it turn up later all the same, it is
@@ -108,8 +141,13 @@ unknown: the broker may have the order or not. It stays SUBMITTING and is never 
 - The broker has more identical orders than there are unknown ones: nobody can tell which is which. One line says so,
   they are shown as placed elsewhere, and the broker's app is the place to look.
 
-Do not place the order a second time before it is settled. A cancel of it is kept, and sent as soon as the order's
-number is known.
+At IBKR an order carries its id with it (`orderRef`), and TWS's open orders, completed orders and executions of the day
+are read after each reconnect. Absence from them settles nothing there, since an order may wait in TWS for a person to
+press Transmit: after {held_line:g} s without an answer one line says so, and the order stays SUBMITTING until TWS names
+it.
+
+Do not place the order a second time before it is settled. A cancel of it at VBrokers is kept, and sent as soon as the
+order's number is known.
 """,
     error_tree="""\
 ## Errors
@@ -143,17 +181,41 @@ CHINESE = Wording(
     after_codes="""\
 对于委托和撤单，表中没有的代码如在 {first} 至 {last} 之间，算作拒绝；没有代码而有文字的应答也算拒绝。
 其他代码和空的应答表示结果未知。
+""",
+    tws_codes="""\
+## TWS 和 IB Gateway 的错误代码
 
+来自 TWS 的一行带有下列代码之一和 TWS 的原话。与委托有关的代码大多只是提示，委托继续有效。
+“委托”一列说明代码所指的委托会怎样；只要 TWS 仍显示委托有效，单凭代码绝不会结束它。
+""",
+    tws_columns=("代码", "含义", "程序的处理", "委托", "您的处理", "错误类"),
+    tws_effects={
+        OrderEffect.KEEP: "继续有效",
+        OrderEffect.REJECT: "被拒绝",
+        OrderEffect.CANCEL: "已撤销",
+        OrderEffect.CANCEL_FAILED: "撤单或改单未成功",
+        OrderEffect.UNSURE: "向 TWS 核对",
+    },
+    once_accepted="{}；已被接受的委托：{}",
+    after_tws_codes="""\
+表中没有的代码如在 {first} 至 {last} 之间，只是提示。其他未知代码使请求失败；委托则保持不变，并向 TWS 核对。
+""",
+    unknown_orders="""\
 ## 结果未知的委托
 
 委托发出后没有应答、连接中断，或收到结果未知的代码：券商可能收到，也可能没有。委托保持“提交中”，绝不重发。
-发出 {settle_after:g} 秒之后，程序读两遍券商的委托列表，两遍至少相隔 {settle_apart:g} 秒：
+
+在 VBrokers，发出 {settle_after:g} 秒之后，程序读两遍券商的委托列表，两遍至少相隔 {settle_apart:g} 秒：
 
 - 列表中有：委托取得委托号，连同成交继续。
 - 两遍都没有：委托标为拒单，并有一行说明。如果之后仍然出现，按外部委托显示，并有一行警告。
 - 券商处相同的委托多于结果未知的笔数：无法判断哪一笔是哪一笔。有一行说明，它们按外部委托显示，请在券商 App 中核对。
 
-核实之前请勿重复下单。对它的撤单会保留，一旦知道委托号就发出。
+在盈透，委托自带编号（`orderRef`），每次重连后程序读取 TWS 的有效委托、已完成委托和当日成交。
+列表中没有并不说明什么，因为委托可能在 TWS 中等待人工点击 Transmit：{held_line:g} 秒没有应答时有一行说明，
+委托保持“提交中”，直到 TWS 给出结果。
+
+核实之前请勿重复下单。在 VBrokers 对它的撤单会保留，一旦知道委托号就发出。
 """,
     error_tree="""\
 ## 错误类
@@ -171,14 +233,25 @@ PAGES: Mapping[str, Wording] = {"troubleshooting.md": ENGLISH, "troubleshooting_
 def troubleshooting(wording: Wording) -> str:
     """The whole page."""
     timing = Timing()
-    after_codes = wording.after_codes.format(
-        first=CLEAR_RANGE[0],
-        last=CLEAR_RANGE[-1],
-        settle_after=timing.settle_after,
-        settle_apart=timing.settle_apart,
+    parts = (
+        wording.head,
+        _table(wording.columns, (_code_row(entry, wording) for entry in CODES)),
+        wording.after_codes.format(first=CLEAR_RANGE[0], last=CLEAR_RANGE[-1]),
+        wording.tws_codes,
+        _table(wording.tws_columns, (_tws_row(entries, wording) for entries in tws_groups())),
+        wording.after_tws_codes.format(first=NOTICES[0], last=NOTICES[-1]),
+        wording.unknown_orders.format(
+            settle_after=timing.settle_after, settle_apart=timing.settle_apart, held_line=timing.held_line
+        ),
+        wording.error_tree,
+        _tree(wording),
     )
-    parts = (wording.head, _codes(wording), after_codes, wording.error_tree, _tree(wording))
     return "\n".join(parts)
+
+
+def tws_groups() -> list[Sequence[TwsCode]]:
+    """TWS's codes in the table's order; neighbours that differ in their number alone are together, one row of a page."""
+    return [list(entries) for _words, entries in groupby(TWS_CODES, key=lambda entry: replace(entry, code=0))]
 
 
 def error_tree() -> Iterator[tuple[int, type[BrokerError]]]:
@@ -191,8 +264,8 @@ def error_tree() -> Iterator[tuple[int, type[BrokerError]]]:
         waiting += [(depth + 1, child) for child in reversed(children)]
 
 
-def _codes(wording: Wording) -> str:
-    rows = [wording.columns, ["---"] * len(wording.columns), *(_code_row(entry, wording) for entry in CODES)]
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rows = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -205,6 +278,23 @@ def _code_row(entry: BrokerCode, wording: Wording) -> Sequence[str]:
         wording.translate(entry.user_does),
         f"`{entry.kind.__name__}`",
     )
+
+
+def _tws_row(entries: Sequence[TwsCode], wording: Wording) -> Sequence[str]:
+    first = entries[0]
+    return (
+        ", ".join(str(entry.code) for entry in entries),
+        wording.translate(first.meaning),
+        wording.translate(first.gateway_does),
+        _fate(first.code, wording),
+        wording.translate(first.user_does),
+        f"`{first.kind.__name__}`",
+    )
+
+
+def _fate(code: int, wording: Wording) -> str:
+    new, accepted = (wording.tws_effects[order_effect(code, acknowledged=known)] for known in (False, True))
+    return new if new == accepted else wording.once_accepted.format(new, accepted)
 
 
 def _tree(wording: Wording) -> str:

@@ -17,7 +17,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
 
-from .errors import BY_CODE
+from .errors import BY_CODE, FARMS_BROKEN, FARMS_OK
 from .wire.tws import Listener, Wire
 
 CLIENT_ID_IN_USE = "326"
@@ -25,11 +25,15 @@ LINK_LOST = frozenset({1100, 2110})
 LINK_BACK_DATA_LOST = 1101
 LINK_BACK_DATA_KEPT = 1102
 PORT_CHANGED = 1300
+FARMS_QUIET = frozenset({2107, 2108, 2119, 2159})
+"""Farms that sleep until they are needed, or are being connected: nothing to say."""
 COMPETING_SESSION = 10197
-FARM_BROKEN = frozenset({2103, 2105, 2157})
-FARM_WELL = frozenset({2104, 2106, 2107, 2108, 2119, 2158, 2159})
 CONNECTION_CODES = (
-    LINK_LOST | FARM_BROKEN | FARM_WELL | {LINK_BACK_DATA_LOST, LINK_BACK_DATA_KEPT, PORT_CHANGED, COMPETING_SESSION}
+    LINK_LOST
+    | FARMS_BROKEN
+    | FARMS_OK
+    | FARMS_QUIET
+    | {LINK_BACK_DATA_LOST, LINK_BACK_DATA_KEPT, PORT_CHANGED, COMPETING_SESSION}
 )
 
 
@@ -215,6 +219,6 @@ class Connection:
         elif code == COMPETING_SESSION:
             if self._patience.may_say("competing"):
                 self._log(_("行情被同一用户的另一会话占用（10197）；请退出另一处登录，恢复后自动继续"))
-        elif code in FARM_BROKEN and self._patience.may_say(f"farm-{code}"):
+        elif code in FARMS_BROKEN and self._patience.may_say(f"farm-{code}"):
             self._log(_("{}（{}），等待自动恢复").format(_(BY_CODE[code].meaning), text))
         return True

@@ -22,7 +22,7 @@ from vnpy_brokerkit.errors import (
     Rejected,
     UnknownOutcome,
 )
-from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.i18n import N_, _
 
 MAX_WORDS = 200
 """TWS's own text is cut to this many characters in a message."""
@@ -47,11 +47,6 @@ class OrderEffect(Enum):
     """The cancel (or change) failed; the order stays what it was, which open orders will tell."""
     UNSURE = auto()
     """Keep the order and ask for the open orders: it may wait in TWS, or nobody knows the code."""
-
-
-def N_(message: str) -> str:
-    """Mark a text for the catalogues (gettext's own name for it); it is translated where it is used."""
-    return message
 
 
 @dataclass(frozen=True)
@@ -318,13 +313,10 @@ NOTICES = range(2100, 2200)
 """Codes of this family are warnings, also those that the table does not name (section 18)."""
 FARMS_BROKEN = frozenset((2103, 2105, 2157))
 FARMS_OK = frozenset((2104, 2106, 2158))
-FARMS_IDLE = frozenset((2107, 2108, 2159))
-LINK_LOST = frozenset((1100, 2110))
-LINK_BACK = frozenset((1101, 1102))
 NO_LIVE_DATA = frozenset((354, 10089, 10091, 10168, 10186))
 """The right to live quotes is missing: ask for delayed ones (section 9.4)."""
 
-_SYSTEM = LINK_LOST | LINK_BACK | {1300}
+_SYSTEM = frozenset((1100, 1101, 1102, 1300))
 _EFFECTS: Mapping[Action, OrderEffect] = {
     "I": OrderEffect.KEEP,
     "W": OrderEffect.KEEP,

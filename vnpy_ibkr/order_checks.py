@@ -19,7 +19,7 @@ from vnpy_brokerkit.tracker import ZERO, OrderTracker, TrackedOrder
 from vnpy_brokerkit.trading_hours import Segment
 
 from .accounts import Accounts
-from .contracts import Instrument
+from .contracts import Contracts, Instrument
 from .market_data import Board, MarketData
 from .settings import Settings
 from .wire.tws import escape
@@ -41,6 +41,7 @@ class OrderChecks:
         blocked: Callable[[], str],
         account: Callable[[], str],
         can_short: Callable[[], bool],
+        contracts: Contracts,
         market_data: MarketData,
         accounts: Accounts,
         tracker: OrderTracker,
@@ -53,6 +54,7 @@ class OrderChecks:
         self._blocked = blocked
         self._account = account
         self._can_short = can_short
+        self._contracts = contracts
         self._market_data = market_data
         self._accounts = accounts
         self._tracker = tracker
@@ -83,6 +85,8 @@ class OrderChecks:
         return instrument, self._order(order, instrument)
 
     async def _quote(self, order: TrackedOrder) -> Board:
+        # A conId stands for an instrument once it was looked up.
+        order.symbol, order.exchange = self._contracts.key_of(order.symbol, order.exchange)
         board = self._market_data.board(order.symbol, order.exchange)
         try:
             if board is None:
@@ -91,17 +95,19 @@ class OrderChecks:
             raise Refusal(_("无法核对合约{}（{}），未发送").format(order.vt_symbol, error.text)) from None
         if board is None:
             raise Refusal(_("找不到合约{}，未发送；请检查代码和交易所").format(order.vt_symbol))
+        order.symbol, order.exchange = board.instrument.key
         return board
 
     def _align(self, order: TrackedOrder, instrument: Instrument) -> None:
         price = order.price
         if not self._settings.align or order.type is OrderType.MARKET or not price.is_finite() or price <= 0:
             return
-        if not on_grid(price, instrument.tick):
-            order.price = align(price, instrument.tick, up=order.direction is Direction.SHORT)
+        tick = instrument.tick_at(price)
+        if not on_grid(price, tick):
+            order.price = align(price, tick, up=order.direction is Direction.SHORT)
             self._log(
                 _("委托{} {}价格{}不在最小变动价位{}上，已对齐为{}").format(
-                    order.orderid, order.vt_symbol, price, instrument.tick, order.price
+                    order.orderid, order.vt_symbol, price, tick, order.price
                 )
             )
 
@@ -165,7 +171,7 @@ class OrderChecks:
                 price=order.price,
                 volume=order.volume,
                 lot=ZERO if self._reduces(order) and instrument.lot == 1 else instrument.lot,
-                tick=instrument.tick,
+                tick=instrument.tick_at(order.price) if order.price.is_finite() else instrument.tick,
                 size=instrument.size,
                 last=board.price(),
                 bid=board.bids[0].price if board.bids else ZERO,

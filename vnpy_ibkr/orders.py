@@ -10,14 +10,12 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from ib_async.contract import Contract
-from ib_async.objects import CommissionReport, Execution, ExecutionFilter
 from ib_async.order import Order, OrderState
-from vnpy.trader.constant import Direction, Exchange, OrderType
+from vnpy.trader.constant import Direction, OrderType
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
@@ -27,9 +25,10 @@ from vnpy_brokerkit.lifecycle import Happening, State
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import Fill, FillReport, OrderReport, OrderTracker, TrackedOrder, exact
+from vnpy_brokerkit.tracker import Fill, OrderReport, OrderTracker, TrackedOrder, exact
 
-from .errors import OrderEffect, order_effect
+from .contracts import Contracts
+from .errors import OrderEffect, order_effect, words_for
 from .order_checks import OrderChecks
 from .settings import Settings
 from .wire.tws import CompletedOrder, OrderStatus, Wire, unescape
@@ -50,7 +49,9 @@ ACTION2DIRECTION = {"BUY": Direction.LONG, "SELL": Direction.SHORT, "SSHORT": Di
 TYPE_IB2VT = {"LMT": OrderType.LIMIT, "MKT": OrderType.MARKET, "STP": OrderType.STOP}
 MANUAL_CLIENT = 0
 """Orders placed by hand in TWS belong to client id 0 (section 12)."""
-_OUR_REF = re.compile(r"([A-Z]{2}[0-9a-z]+-[0-9a-z]+)\|(.*)", re.DOTALL)
+NOWHERE = Contract()
+"""For news that names no instrument."""
+OUR_REF = re.compile(r"([A-Z]{2}[0-9a-z]+-[0-9a-z]+)\|(.*)", re.DOTALL)
 
 
 class Outlet(Protocol):
@@ -85,7 +86,7 @@ class Orders:
         settings: Settings,
         wire: Callable[[], Wire],
         account: Callable[[], str],
-        canonical: Callable[[Contract], tuple[str, Exchange]],
+        contracts: Contracts,
         clock: Clock,
         timing: Timing,
         on_change: Callable[[], None],
@@ -96,7 +97,7 @@ class Orders:
         self._settings = settings
         self._wire = wire
         self._account = account
-        self._canonical = canonical
+        self._contracts = contracts
         self._clock = clock
         self._timing = timing
         self._on_change = on_change
@@ -104,10 +105,8 @@ class Orders:
         self._addresses: dict[str, _Address] = {}
         self._codes: dict[str, str] = {}
         """Why TWS refuses an order, by local id: said by a code before the status says what it means."""
-        self._executions: dict[str, str] = {}
-        """Executions that were seen: the stem of execId, and the last correction of it."""
-        self._awaiting: dict[str, tuple[TrackedOrder, Fill]] = {}
-        """Fills that wait for their commission, by execId."""
+        self._backlog: list[tuple[Contract, Callable[[], None]]] = []
+        """News that waits until the instruments before it are known: a row tells neither exchange nor month."""
         self._orphans_told = False
         self.wanted = asyncio.Event()
         """Set when the open orders should be read soon."""
@@ -202,6 +201,12 @@ class Orders:
             order.orderid, address.client_id
         )
 
+    async def cancel_wanted(self) -> None:
+        """Send the cancels that an outage kept."""
+        for order in self._tracker.active():
+            if order.cancel_wanted and order.orderid in self._addresses:
+                await self.cancel(order.orderid)
+
     async def cancel_all(self) -> None:
         """Cancel our working orders one by one; orders placed elsewhere only where 外部委托 says so."""
         for order in self._tracker.active():
@@ -210,10 +215,36 @@ class Orders:
 
     # ------------------------------------------------------------------ what TWS says
 
+    def in_turn(self, contract: Contract, take: Callable[[], None]) -> None:
+        """Take news of an order now, or after the instruments that earlier news brought have been looked up."""
+        if not self._backlog and (not contract.conId or self._contracts.by_con_id(contract.conId)):
+            take()
+            return
+        self._backlog.append((contract, take))
+        if len(self._backlog) == 1:
+            self._outlet.spawn(self._work_off(), "identify")
+
+    async def _work_off(self) -> None:
+        while self._backlog:
+            try:
+                await self._contracts.identify([contract for contract, _take in self._backlog if contract.conId])
+            except BrokerError as error:
+                self._outlet.log(_("无法查询委托或成交的合约（{}），按原始代码显示").format(error.text))
+            waiting, self._backlog = self._backlog, []
+            for _contract, take in waiting:
+                take()
+
+    async def caught_up(self) -> None:
+        """Return when no news waits any more."""
+        while self._backlog:
+            await self._clock.sleep(0.01)
+
     def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         """openOrder: everything about one order of any client."""
-        if order.whatIf or not self._is_ours(order.account):
-            return
+        if not order.whatIf and self.is_ours(order.account):
+            self.in_turn(contract, lambda: self._take_open_order(contract, order, state))
+
+    def _take_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         tracked = self._identify(contract, order, state.status)
         if tracked is None:
             return
@@ -223,7 +254,10 @@ class Orders:
 
     def on_order_status(self, status: OrderStatus) -> None:
         """orderStatus: state and cumulative volume of an order that is known."""
-        tracked = self._tracker.find(_keys(status.perm_id, status.client_id, status.order_id))
+        self.in_turn(NOWHERE, lambda: self._take_status(status))
+
+    def _take_status(self, status: OrderStatus) -> None:
+        tracked = self._tracker.find(order_keys(status.perm_id, status.client_id, status.order_id))
         if tracked is None:
             self.wanted.set()  # openOrder will introduce it
             return
@@ -251,8 +285,8 @@ class Orders:
         tracked = self._tracker.find([_client_key(self._settings.client_id, order_id)])
         if tracked is None:
             return False
-        words = f"{code} {text}"
-        effect = order_effect(code)
+        words = words_for(code, text)
+        effect = order_effect(code, acknowledged=_is_live(tracked))
         if effect is OrderEffect.KEEP:
             self._outlet.log(_("委托{} {}：{}").format(tracked.orderid, tracked.vt_symbol, words))
         elif effect is OrderEffect.CANCEL_FAILED:
@@ -287,10 +321,30 @@ class Orders:
         if tracked:
             self._address(tracked, client_id, order_id)
 
+    def take_completed(self, completed: CompletedOrder) -> None:
+        """A finished order: its original size is what was left plus what was filled (section 7.2)."""
+        order, state = completed.order, completed.state
+        if not self.is_ours(order.account) or not order.permId:
+            return
+        filled = exact(order.filledQuantity) if _is_number(order.filledQuantity) else Decimal(0)
+        ref = OUR_REF.fullmatch(order.orderRef or "")
+        tracked = self._tracker.find([str(order.permId)]) or (self._tracker.get(ref[1]) if ref else None)
+        order.totalQuantity = float(exact(order.totalQuantity) + filled)
+        if tracked is None:
+            tracked = self._adopt(completed.contract, order, state.status, ref)
+        if tracked is None:
+            return
+        self._tracker.bind(tracked, str(order.permId))
+        report = self._report(completed.contract, order, state.status, tracked)
+        if report:
+            ended = {Happening.ACKNOWLEDGED: Happening.REJECTED}.get(report.happening, report.happening)
+            reason = report.reason or (state.completedStatus or "").strip()
+            self._apply(tracked, _with(report, ended, filled, reason))
+
     def _identify(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
         """Return the order that is meant, introduced now if it is new here."""
-        ref = _OUR_REF.fullmatch(order.orderRef or "")
-        tracked = self._tracker.find(_keys(order.permId, order.clientId, order.orderId))
+        ref = OUR_REF.fullmatch(order.orderRef or "")
+        tracked = self._tracker.find(order_keys(order.permId, order.clientId, order.orderId))
         if tracked is None and ref:
             tracked = self._tracker.get(ref[1])
         if tracked is None:
@@ -339,7 +393,7 @@ class Orders:
         if direction is None or happening is None:
             return None
         kind = TYPE_IB2VT.get(order.orderType.replace(" ", ""), OrderType.LIMIT)
-        symbol, exchange = (tracked.symbol, tracked.exchange) if tracked else self._canonical(contract)
+        symbol, exchange = (tracked.symbol, tracked.exchange) if tracked else self._contracts.canonical_of(contract)
         volume = exact(order.totalQuantity)
         traded = exact(order.filledQuantity) if _is_number(order.filledQuantity) else Decimal(0)
         return OrderReport(
@@ -385,162 +439,15 @@ class Orders:
         else:
             self._addresses.setdefault(order.orderid, _Address(client_id, order_id))
 
-    def _is_ours(self, account: str) -> bool:
+    def is_ours(self, account: str) -> bool:
         return not account or account == self._account()
-
-    # ------------------------------------------------------------------ executions
-
-    def on_execution(self, contract: Contract, execution: Execution) -> None:
-        """execDetails, live or asked for: counted once by the stem of its id."""
-        if not self._is_ours(execution.acctNumber):
-            return
-        tracked = self._tracker.find(_keys(execution.permId, execution.clientId, execution.orderId))
-        ref = _OUR_REF.fullmatch(execution.orderRef or "")
-        if tracked is None and ref:
-            tracked = self._tracker.get(ref[1])
-        if tracked is None:
-            tracked = self._adopt_execution(contract, execution, ref)
-        if tracked is None:
-            return
-        self._tracker.bind(tracked, str(execution.permId))
-        stem, _dot, revision = execution.execId.rpartition(".")
-        if stem in self._executions:
-            self._correct(tracked, execution, stem, revision)
-            return
-        self._executions[stem] = revision
-        before = (tracked.traded, tracked.state)
-        report = FillReport(
-            volume=exact(execution.shares),
-            price=exact(execution.price),
-            cumulative=exact(execution.cumQty) if execution.cumQty else tracked.counted + exact(execution.shares),
-            time=execution.time if isinstance(execution.time, datetime) else self._clock.now(),
-            extra={"exec_id": execution.execId, "venue": execution.exchange},
-            tradeid=stem,
-        )
-        new = self._tracker.fill(tracked, report)
-        if before != (tracked.traded, tracked.state):
-            self._outlet.push_order(tracked)
-        for fill in new:
-            self._hold_for_commission(tracked, fill, execution.execId)
-
-    def _adopt_execution(
-        self, contract: Contract, execution: Execution, ref: re.Match[str] | None
-    ) -> TrackedOrder | None:
-        """A fill of an order that no list names any more: the order is known by its fills alone."""
-        ours = ref is not None and ref[1].startswith(self._outlet.ids.letters)
-        if not execution.permId or (not ours and not self._settings.show_external):
-            return None
-        symbol, exchange = self._canonical(contract)
-        report = OrderReport(
-            broker_id=str(execution.permId),
-            symbol=symbol,
-            exchange=exchange,
-            direction=Direction.LONG if execution.side == "BOT" else Direction.SHORT,
-            type=OrderType.LIMIT,
-            price=exact(execution.price),
-            volume=exact(execution.cumQty),
-            happening=Happening.ACKNOWLEDGED,
-        )
-        orderid = ref[1] if ref and ours else self._outlet.ids.external(str(execution.permId))
-        tracked = self._tracker.adopt(orderid, report, self._clock.now())
-        if ref and ours:
-            tracked.external, tracked.reference = False, unescape(ref[2])
-        return tracked
-
-    def _correct(self, order: TrackedOrder, execution: Execution, stem: str, revision: str) -> None:
-        """A correction is no new trade: an alarm, and the position comes from the broker (design, section 4)."""
-        if revision > self._executions[stem]:
-            self._executions[stem] = revision
-            self._outlet.log(
-                _("警告：成交{}被券商更正为{}@{}，引擎中的成交不变，请按持仓核对").format(
-                    stem, execution.shares, execution.price
-                )
-            )
-            self._on_change()
-
-    def _hold_for_commission(self, order: TrackedOrder, fill: Fill, exec_id: str) -> None:
-        """The commission follows in a message of its own, usually at once: the trade takes it along."""
-        self._awaiting[exec_id] = (order, fill)
-        asyncio.get_running_loop().call_later(self._timing.commission_wait, self._tell_fill, exec_id)
-
-    def on_commission(self, report: CommissionReport) -> None:
-        waiting = self._awaiting.get(report.execId)
-        if waiting:
-            _order, fill = waiting
-            fill.extra["commission"] = str(exact(report.commission))
-            fill.extra["commission_currency"] = report.currency
-            self._tell_fill(report.execId)
-
-    def _tell_fill(self, exec_id: str) -> None:
-        waiting = self._awaiting.pop(exec_id, None)
-        if waiting:
-            self._outlet.push_trade(*waiting)
-            self._on_change()
-
-    # ------------------------------------------------------------------ reconciling
-
-    async def reconcile(self) -> None:
-        """Bring the engine to TWS's truth: open orders, completed ones, executions. Raises :class:`BrokerError`."""
-        wire = self._wire()
-        if self._settings.client_id == MANUAL_CLIENT:
-            wire.post(lambda: wire.client.reqAutoOpenOrders(True), "reqAutoOpenOrders")
-            await wire.ask_plain("openOrders", wire.client.reqOpenOrders)
-        await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
-        for completed in await wire.ask_plain("completedOrders", lambda: wire.client.reqCompletedOrders(False)):
-            self._on_completed(completed)
-        await self.read_executions()
-        for order in self._tracker.active():
-            if order.cancel_wanted and order.orderid in self._addresses:
-                await self.cancel(order.orderid)
-
-    async def refresh(self) -> None:
-        """Read the open orders again, and what ended meanwhile. Raises :class:`BrokerError`."""
-        wire = self._wire()
-        rows = await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
-        listed = {str(order.permId) for _contract, order, _state in rows}
-        named = [order for order in self._tracker.active() if order.broker_id or order.state is State.UNKNOWN]
-        if any(order.broker_id not in listed for order in named):
-            for completed in await wire.ask_plain("completedOrders", lambda: wire.client.reqCompletedOrders(False)):
-                self._on_completed(completed)
-            await self.read_executions()
-
-    async def read_executions(self) -> None:
-        """Read today's executions of the trading account; each counts once."""
-        wire = self._wire()
-        wanted = ExecutionFilter(acctCode=self._account())
-        try:
-            await wire.ask(lambda req_id: wire.client.reqExecutions(req_id, wanted), "reqExecutions")
-        except BrokerError as error:
-            if isinstance(error, ConnectionFailed):
-                raise
-            self._outlet.log(_("查询成交失败（{}），将自动重试").format(error.text))
-
-    def _on_completed(self, completed: CompletedOrder) -> None:
-        """A finished order: its original size is what was left plus what was filled (section 7.2)."""
-        order, state = completed.order, completed.state
-        if not self._is_ours(order.account) or not order.permId:
-            return
-        filled = exact(order.filledQuantity) if _is_number(order.filledQuantity) else Decimal(0)
-        ref = _OUR_REF.fullmatch(order.orderRef or "")
-        tracked = self._tracker.find([str(order.permId)]) or (self._tracker.get(ref[1]) if ref else None)
-        order.totalQuantity = float(exact(order.totalQuantity) + filled)
-        if tracked is None:
-            tracked = self._adopt(completed.contract, order, state.status, ref)
-        if tracked is None:
-            return
-        self._tracker.bind(tracked, str(order.permId))
-        report = self._report(completed.contract, order, state.status, tracked)
-        if report:
-            ended = {Happening.ACKNOWLEDGED: Happening.REJECTED}.get(report.happening, report.happening)
-            reason = report.reason or (state.completedStatus or "").strip()
-            self._apply(tracked, _with(report, ended, filled, reason))
 
 
 def _with(report: OrderReport, happening: Happening, traded: Decimal, reason: str) -> OrderReport:
     return replace(report, happening=happening, traded=traded, reason=reason if happening is Happening.REJECTED else "")
 
 
-def _keys(perm_id: int, client_id: int, order_id: int) -> list[str]:
+def order_keys(perm_id: int, client_id: int, order_id: int) -> list[str]:
     """permId is the true key; ids of a client count for that client only (section 12)."""
     keys = [str(perm_id)] if perm_id else []
     return [*keys, _client_key(client_id, order_id)] if order_id > 0 else keys

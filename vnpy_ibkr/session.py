@@ -31,9 +31,11 @@ from vnpy_brokerkit.wishes import symbols_in_use
 from .accounts import Accounts
 from .connection import Connection, Link
 from .contracts import Contracts, Key, spelling
+from .executions import Executions
 from .history import History
 from .market_data import MarketData
 from .order_checks import OrderChecks
+from .order_sync import OrderSync
 from .orders import Orders
 from .settings import Settings, candidate_ports, interlock
 from .wire.tws import OrderStatus, Wire
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 SIMULATED_PREFIX = "SIM-"
 ROUTES_FILE = "broker_routes.json"
 CASH_KINDS = frozenset({"现金", "IRA"})
-IRA_WORDS = ("IRA", "ROTH", "CASH")
+NO_SHORT_WORDS = ("IRA", "ROTH", "CASH")
+"""In the broker's own name of an account's kind (section 13)."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Rooms:
     market_data: MarketData
     accounts: Accounts
     orders: Orders
+    executions: Executions
+    order_sync: OrderSync
     history: History
 
 
@@ -104,7 +109,7 @@ class IbkrSession(Session):
             self._gateway.log(line)
         await calendars
         self._rooms = rooms = self._furnish(host, ports)
-        keepers = (self._keep_orders, self._keep_marks)
+        keepers = (self._keep_orders, self._keep_funds, self._keep_marks, self._keep_quotes)
         tasks = [asyncio.ensure_future(rooms.connection.run())]
         tasks += [asyncio.ensure_future(keep(rooms)) for keep in keepers]
         try:
@@ -119,6 +124,7 @@ class IbkrSession(Session):
     async def release(self) -> None:
         """Close the socket, and let go of the embedded simulator."""
         if self._rooms:
+            self._rooms.market_data.close()
             await self._rooms.connection.close()
         if self._settings.embedded:
             await asyncio.get_running_loop().run_in_executor(None, embedded.SIMULATOR.release, self._owner)
@@ -191,7 +197,8 @@ class IbkrSession(Session):
             settings=settings,
             blocked=self._blocked,
             account=lambda: self._account,
-            can_short=lambda: settings.account_kind not in CASH_KINDS,
+            can_short=self._can_short,
+            contracts=contracts,
             market_data=market_data,
             accounts=accounts,
             tracker=gateway.tracker,
@@ -206,7 +213,7 @@ class IbkrSession(Session):
             settings=settings,
             wire=wire,
             account=lambda: self._account,
-            canonical=contracts.canonical_of,
+            contracts=contracts,
             clock=self._clock,
             timing=self._timing,
             on_change=self._funds_wanted.set,
@@ -218,8 +225,21 @@ class IbkrSession(Session):
             zone=gateway.zone,
             gateway_name=gateway.gateway_name,
             adjusted=settings.forward_adjusted,
+            extended=settings.extended,
         )
-        return Rooms(connection, contracts, market_data, accounts, orders, history)
+        executions = Executions(
+            orders,
+            gateway,
+            settings=settings,
+            contracts=contracts,
+            clock=self._clock,
+            timing=self._timing,
+            on_change=self._funds_wanted.set,
+        )
+        order_sync = OrderSync(
+            orders, gateway, wire=wire, account=lambda: self._account, settings=settings, clock=self._clock
+        )
+        return Rooms(connection, contracts, market_data, accounts, orders, executions, order_sync, history)
 
     # ------------------------------------------------------------------ vn.py's requests
 
@@ -241,11 +261,10 @@ class IbkrSession(Session):
         self._to_follow[symbol, exchange] = None
 
     def query_account(self) -> None:
-        """Account values are pushed by TWS as they change."""
+        self._funds_wanted.set()
 
     def query_position(self) -> None:
-        if self._rooms:
-            self._rooms.accounts.push_positions()
+        self._funds_wanted.set()
 
     async def bars(self, request: HistoryRequest) -> list[BarData]:
         if self._rooms is None:
@@ -264,7 +283,8 @@ class IbkrSession(Session):
             self._gateway.log(_("订阅失败，恢复连接后自动重试：{}").format(error))
             return
         for key in wanted:
-            if rooms.contracts.get(*key) is None:
+            # What was there in an earlier session is not forgotten because a resetting TWS denies it today.
+            if rooms.contracts.is_missing(*key) and not rooms.contracts.seen_before(*key):
                 self._gateway.subscriptions.pop(key, None)
 
     # ------------------------------------------------------------------ what TWS says unasked
@@ -291,11 +311,11 @@ class IbkrSession(Session):
 
     def on_execution(self, contract: Contract, execution: Execution, asked: bool) -> None:
         if self._rooms:
-            self._rooms.orders.on_execution(contract, execution)
+            self._rooms.executions.on_execution(contract, execution)
 
     def on_commission(self, report: CommissionReport) -> None:
         if self._rooms:
-            self._rooms.orders.on_commission(report)
+            self._rooms.executions.on_commission(report)
 
     def on_account_value(self, key: str, value: str, currency: str, account: str) -> None:
         if self._rooms:
@@ -305,6 +325,9 @@ class IbkrSession(Session):
         if self._rooms:
             self._rooms.accounts.on_position(account, contract, volume, cost)
             self._funds_wanted.set()
+            if self._ready:
+                # A position that moved without an order of ours: somebody else's order was filled.
+                self._rooms.orders.wanted.set()
 
     def on_order_id(self, next_id: int) -> None:
         """ib_async keeps the counter; nothing else depends on it."""
@@ -326,6 +349,7 @@ class IbkrSession(Session):
         if self._rooms:
             self._rooms.market_data.on_link(False)
             if self._rooms.connection.link is Link.DOWN:
+                self._rooms.market_data.lose()
                 self._rooms.orders.lose_connection()
 
     # ------------------------------------------------------------------ keeping current
@@ -340,12 +364,14 @@ class IbkrSession(Session):
             self._choose_account(rooms.connection.wire.accounts, rooms.connection.port, first)
         if first and self._patience.may_say("cache"):
             rooms.contracts.load_cache()
-        await rooms.orders.reconcile()
+        await rooms.order_sync.reconcile()
         await rooms.accounts.start()
         rooms.market_data.on_link(True)
         if data_lost:
             await rooms.market_data.resubscribe()
-        await rooms.market_data.follow(self._needed(rooms, first), show=False)
+        if first:
+            await rooms.contracts.ensure(self._named())
+        await rooms.market_data.follow(self._at_stake(rooms), show=False)
         rooms.accounts.push_positions()
         self._ready = True
         self._first = False
@@ -381,6 +407,13 @@ class IbkrSession(Session):
         if self._locked:
             self._gateway.log(self._locked)
 
+    def _can_short(self) -> bool:
+        """Whether the account may sell short: the stricter of the setting and of the broker's own word wins."""
+        if self._settings.account_kind in CASH_KINDS:
+            return False
+        kind = self._rooms.accounts.account_type(self._account).upper() if self._rooms else ""
+        return not any(word in kind for word in NO_SHORT_WORDS)
+
     def _blocked(self) -> str:
         """Why nothing may be sent now, or ``""``."""
         if self._settings.read_only:
@@ -401,16 +434,15 @@ class IbkrSession(Session):
             keys |= {(holding.symbol, holding.exchange) for holding in self._rooms.accounts.held}
         return keys
 
-    def _needed(self, rooms: Rooms, first: bool) -> list[Key]:
-        """What must have a contract although nobody subscribed it."""
+    def _at_stake(self, rooms: Rooms) -> list[Key]:
+        """What is held or ordered: its quotes are needed although nobody subscribed it."""
         keys: list[Key] = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
-        keys += [(order.symbol, order.exchange) for order in self._gateway.tracker.active()]
-        if first:
-            for name in (*self._settings.preload, *symbols_in_use(TEMP_DIR)):
-                key = self._key_of(name)
-                if key:
-                    keys.append(key)
-        return keys
+        return keys + [(order.symbol, order.exchange) for order in self._gateway.tracker.active()]
+
+    def _named(self) -> list[Key]:
+        """What the settings and the strategies name: a contract is enough, which costs no line of market data."""
+        keys = (self._key_of(name) for name in (*self._settings.preload, *symbols_in_use(TEMP_DIR)))
+        return [key for key in keys if key]
 
     def _key_of(self, vt_symbol: str) -> Key | None:
         """An instrument as a person wrote it; ``None`` for what is none of ours."""
@@ -433,9 +465,37 @@ class IbkrSession(Session):
             if not self._ready or not rooms.connection.up:
                 await self._clock.sleep(min(pause, 0.2))
                 continue
+            asked = rooms.orders.wanted.is_set()
             rooms.orders.wanted.clear()
             async with self._surviving():
-                await rooms.orders.refresh()
+                await (rooms.order_sync.reconcile() if asked else rooms.order_sync.refresh())
+
+    async def _keep_funds(self, rooms: Rooms) -> None:
+        """Positions and funds, soon after a change and at intervals: TWS by itself tells funds every 3 minutes."""
+        while True:
+            busy = bool(self._gateway.tracker.active() or rooms.accounts.held)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(
+                    self._timing.funds_poll if busy else self._timing.funds_poll_idle, self._funds_wanted.wait()
+                )
+            if not self._ready or not rooms.connection.up:
+                await self._clock.sleep(0.2)
+                continue
+            await self._clock.sleep(self._timing.after_change)
+            self._funds_wanted.clear()
+            async with self._surviving():
+                held = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
+                await rooms.market_data.follow(held, show=False)
+                rooms.accounts.push_positions()
+                await rooms.accounts.refresh_funds()
+
+    async def _keep_quotes(self, rooms: Rooms) -> None:
+        """Try again what TWS could not give for the time being."""
+        while True:
+            await self._clock.sleep(self._timing.quotes_check)
+            if self._ready and rooms.connection.up:
+                async with self._surviving():
+                    await rooms.market_data.tend()
 
     async def _keep_marks(self, rooms: Rooms) -> None:
         """Mark positions at the last price, at most once per interval and never missing the last change."""

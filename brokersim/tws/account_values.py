@@ -25,17 +25,22 @@ SEGMENTS = ("", "-S", "-C")
 SUMMED = frozenset(
     {
         *("NetLiquidation", "TotalCashValue", "SettledCash", "AccruedCash", "BuyingPower", "EquityWithLoanValue"),
-        *("PreviousEquityWithLoanValue", "PreviousDayEquityWithLoanValue", "GrossPositionValue", "ReqTEquity"),
-        *("ReqTMargin", "SMA", "InitMarginReq", "MaintMarginReq", "AvailableFunds", "ExcessLiquidity"),
+        *(
+            "PreviousEquityWithLoanValue",
+            "PreviousDayEquityWithLoanValue",
+            "GrossPositionValue",
+            "ReqTEquity",
+            "RegTEquity",
+        ),
+        *("ReqTMargin", "RegTMargin", "SMA", "InitMarginReq", "MaintMarginReq", "AvailableFunds", "ExcessLiquidity"),
         *("FullInitMarginReq", "FullMaintMarginReq", "FullAvailableFunds", "FullExcessLiquidity"),
         *("LookAheadInitMarginReq", "LookAheadMaintMarginReq", "LookAheadAvailableFunds"),
         "LookAheadExcessLiquidity",
     }
 )
 """Amounts of money in the base currency."""
-PLAIN = frozenset(
-    {"AccountType", "Cushion", "LookAheadNextChange", "HighestSeverity", "DayTradesRemaining", "Leverage"}
-)
+DAY_TRADES = ("DayTradesRemaining", *(f"DayTradesRemainingT+{day}" for day in range(1, 5)))
+PLAIN = frozenset({"AccountType", "Cushion", "LookAheadNextChange", "HighestSeverity", "Leverage", *DAY_TRADES})
 """Values without a currency."""
 SUMMARY_TAGS = SUMMED | PLAIN
 LEDGER_TAG = "$LEDGER"
@@ -88,11 +93,13 @@ def tag_rows(ledger: Ledger, account: str) -> list[Row]:
     sums = totals(ledger, account)
     by_tag = {
         **dict.fromkeys(SUMMED, sums.available),
-        **dict.fromkeys(("NetLiquidation", "ReqTEquity"), sums.net),
+        **dict.fromkeys(("NetLiquidation", "ReqTEquity", "RegTEquity"), sums.net),
         **dict.fromkeys(("EquityWithLoanValue", "PreviousEquityWithLoanValue"), sums.net),
         "PreviousDayEquityWithLoanValue": sums.net,
         **dict.fromkeys(("TotalCashValue", "SettledCash"), sums.cash),
-        **dict.fromkeys(("GrossPositionValue", "ReqTMargin", "InitMarginReq", "MaintMarginReq"), sums.gross),
+        **dict.fromkeys(
+            ("GrossPositionValue", "ReqTMargin", "RegTMargin", "InitMarginReq", "MaintMarginReq"), sums.gross
+        ),
         **dict.fromkeys(("FullInitMarginReq", "FullMaintMarginReq"), sums.gross),
         **dict.fromkeys(("LookAheadInitMarginReq", "LookAheadMaintMarginReq"), sums.gross),
         "AccruedCash": ZERO,
@@ -104,7 +111,7 @@ def tag_rows(ledger: Ledger, account: str) -> list[Row]:
         "Cushion": f"{cushion:.6f}",
         "LookAheadNextChange": "0",
         "HighestSeverity": "",
-        "DayTradesRemaining": "-1",
+        **dict.fromkeys(DAY_TRADES, "-1"),
         "Leverage": f"{leverage:.2f}",
     }
     money = [(tag, f"{by_tag[tag]:.2f}", BASE) for tag in sorted(SUMMED)]

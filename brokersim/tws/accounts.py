@@ -224,18 +224,18 @@ class AccountRoom:
         req_id, group, tags_text = reader.integer("reqId"), reader.text("group"), reader.text("tags")
         tags = {tag.strip() for tag in tags_text.split(",") if tag.strip()}
         own = [key for key in self._summaries if key[0] == client.number]
-        wrong = sorted(tag for tag in tags if tag not in SUMMARY_TAGS and not tag.startswith(LEDGER_TAG))
+        known = {tag for tag in tags if tag in SUMMARY_TAGS or tag.startswith(LEDGER_TAG)}
         if (client.number, req_id) in self._summaries:
             client.error(req_id, 322, "Error processing request.-'bR' : cause - Duplicate request id.")
         elif len(own) >= MAX_SUMMARIES:
             text = "Error processing request.-'bR' : cause - Maximum number of account summary requests exceeded"
             client.error(req_id, 322, text)
-        elif wrong or not tags:
-            client.error(req_id, 321, f"Error validating request.-'bR' : cause - Invalid tag {', '.join(wrong)}")
+        elif not known:
+            client.error(req_id, 321, f"Error validating request.-'bR' : cause - Invalid tags {tags_text!r}")
         elif group != "All" and group not in self.accounts:
             client.error(req_id, 321, f"Error validating request.-'bR' : cause - Invalid group {group!r}")
         else:
-            self._open_summary(client, req_id, self.accounts if group == "All" else (group,), tags)
+            self._open_summary(client, req_id, self.accounts if group == "All" else (group,), known)
 
     def _open_summary(self, client: Client, req_id: int, accounts: tuple[str, ...], tags: set[str]) -> None:
         ledger = self._hub.ledger

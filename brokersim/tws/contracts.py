@@ -185,11 +185,6 @@ class Contracts:
             return [replace(min(found, key=lambda listed: listed.expiry), sec_type="CONTFUT")] if found else []
         return found
 
-    def one(self, query: ContractQuery) -> Listed | None:
-        """The contract of an order or a data request: None unless the fields fit exactly one."""
-        found = self.resolve(query)
-        return found[0] if len(found) == 1 else None
-
     def matching(self, pattern: str) -> list[Listed]:
         """Stocks and indices whose symbol begins with the pattern or whose name contains it, exact symbols first."""
         wanted = pattern.strip().upper()

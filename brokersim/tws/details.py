@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
+from functools import partial
 
 from brokersim.prices import bands_of
-from brokersim.sessions import TradingDays
+from brokersim.sessions import TradingDays, day_spans, segment_at, to_ms
 from brokersim.tws.client import Client
 from brokersim.tws.contracts import ISINS, SEC_TYPES, ContractQuery, Listed
 from brokersim.tws.framing import MAX_INT, Field, Reader
@@ -93,16 +95,21 @@ def market_rule(hub: Hub, listed: Listed) -> list[tuple[Decimal, Decimal]]:
     return rule
 
 
-def liquid_hours(hub: Hub, listed: Listed) -> str:
-    """When a contract trades in its regular session."""
-    return _hours(hub, listed, liquid=True)
-
-
 def _hours(hub: Hub, listed: Listed, *, liquid: bool) -> str:
     instrument, now = listed.instrument, hub.clock.now()
     if hub.clock.mode == "wall":
         return always_open(instrument, now)
-    return real_hours(instrument, now, TradingDays.of(instrument.exchange).is_open, liquid=liquid)
+    return real_hours(instrument, now, partial(_is_open, hub, listed), liquid=liquid)
+
+
+def _is_open(hub: Hub, listed: Listed, on: date) -> bool:
+    """Does a contract trade on a date: a trading day, unless the market is closed now although its hours say open."""
+    instrument, now = listed.instrument, to_ms(hub.clock.now())
+    if not TradingDays.of(instrument.exchange).is_open(on):
+        return False
+    if segment_at(day_spans(instrument, on), now) == "closed":
+        return True
+    return hub.market.segment(listed.vt_symbol) != "closed"
 
 
 # -- contract details --------------------------------------------------------------------------------------------

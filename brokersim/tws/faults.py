@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from brokersim.faults import Fault, FaultRegistry
 from brokersim.http_server import pieces
+from brokersim.tws.fault_targets import House, Line, Orders
 
 BROKER = "tws"
 RESTART_S = 1.0
@@ -43,62 +43,6 @@ ANSWER_FAULTS = frozenset({"split", "join", "lose_reply", "push", "hold"})
 """Faults that change how a request is answered or carried out; the others strike at their phase."""
 
 logger = logging.getLogger(__name__)
-
-
-class Line(Protocol):
-    """What a fault can do to one connection."""
-
-    def write(self, parts: Sequence[bytes]) -> None:
-        """Queue bytes, one write per part."""
-
-    def error(self, req_id: int, code: int, text: str, reject_json: str = "") -> None:
-        """Send message 4."""
-
-    def abort(self) -> None:
-        """Close at once; what is queued is lost."""
-
-    def finish(self) -> None:
-        """Close once what is queued is written."""
-
-    def mute(self, for_s: float | None) -> None:
-        """Half-open: the socket stays, nothing is read or written any more; closed after ``for_s`` seconds."""
-
-
-class House(Protocol):
-    """What a fault can do to the whole simulated TWS."""
-
-    def lines(self) -> Collection[Line]:
-        """Every standing connection."""
-
-    def shut(self, for_s: float) -> None:
-        """Refuse new connections for so long (infinity: until :meth:`reopen`); the standing ones stay."""
-
-    def reopen(self) -> None:
-        """Take connections again at once."""
-
-    def lose_data(self) -> None:
-        """Forget every market data subscription, as after 1101."""
-
-    def reset_depth(self) -> None:
-        """Begin every market depth anew, as 317 says."""
-
-
-class Orders(Protocol):
-    """What a fault can do to orders."""
-
-    holding: bool
-
-    def fill_while_away(self, order_id: str | None, cut: Callable[[], None]) -> None:
-        """Fill a working order (None: the latest) after ``cut`` has closed the connections."""
-
-    def notice(self, code: int, text: str, order_id: str) -> None:
-        """Tell an order's owner this code, and let it do to the order what it means."""
-
-    def reset_ids(self) -> None:
-        """Begin the order ids anew, as Reset API order ID sequence does."""
-
-    def transmit_held(self) -> None:
-        """A person presses Transmit on every order that waits for it."""
 
 
 @dataclass
@@ -135,6 +79,8 @@ NOTICES: dict[int, str] = {
 }
 """The words of a notice whose fault gives none (tws-api 9)."""
 DATA_LOST = 1101
+CONNECTION_CODES = range(1100, 2170)
+"""Codes that concern no order or request."""
 DEPTH_RESET = 317
 
 
@@ -192,9 +138,23 @@ class FaultPoints:
             code = _number(fault.code)
             line.error(request_id, code, fault.text or NOTICES.get(code, f"Simulated error {code}"))
             return False
+        elif fault.do == "notice" and fault.order is None and request_id != -1:
+            self._notice_at(fault, line, request_id)
         else:
             self._strike(fault)
         return True
+
+    def _notice_at(self, fault: Fault, line: Line, request_id: int) -> None:
+        """A notice at a request: about its order or its subscription, unless the code concerns the connection."""
+        code = _number(fault.code)
+        text = fault.text or NOTICES.get(code, f"Simulated notice {code}")
+        order_id = self._orders.id_of(line.client_id, request_id)
+        if code in CONNECTION_CODES:
+            self._notice(fault)
+        elif order_id is not None:
+            self._orders.notice(code, text, order_id)
+        else:
+            line.error(request_id, code, text)
 
     @contextmanager
     def _scope(self, answer: _Answer) -> Iterator[None]:
@@ -250,7 +210,7 @@ class FaultPoints:
         elif "late" in kinds or "delay" in kinds:
             waits = [fault.ms for fault in faults if fault.ms is not None]
             self._later(max(waits, default=LATE_MS) / 1000, lambda: self._send(line, [data]))
-        elif "reorder" in kinds:
+        elif "reorder" in kinds and not any(owner is line for owner, _ in self._overtaken):
             self._put_by(self._overtaken, line, data)
         elif "join" in kinds:
             self._put_by(self._unjoined, line, data)

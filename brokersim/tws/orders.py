@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class OrderRoom:
-    """Orders of all clients. It is what :class:`brokersim.tws.faults.Orders` asks for."""
+    """Orders of all clients. It is what :class:`brokersim.tws.fault_targets.Orders` asks for."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -312,6 +312,10 @@ class OrderRoom:
         if code == 201 and ticket.is_live:
             self._life.reject(ticket, text)
         self._news.notice(ticket, code, text)
+
+    def id_of(self, client_id: int, order_id: int) -> str | None:
+        ticket = self._life.find(client_id, order_id)
+        return None if ticket is None else ticket.order.id
 
     def transmit_held(self) -> None:
         """A person presses Transmit on every order that the fault ``hold`` keeps."""

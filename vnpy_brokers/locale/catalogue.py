@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po, write_po
 
 DOMAIN = "vnpy_brokers"
 LANGUAGES = ("en",)
-PACKAGES = ("vnpy_brokers", "vnpy_brokerkit", "vnpy_vbrokers")
+PACKAGES = ("vnpy_brokers", "vnpy_brokerkit", "vnpy_vbrokers", "vnpy_ibkr")
 """Whose texts are translated; the simulator speaks for itself, in English."""
 KEYWORDS: dict[str, None] = {"_": None, "N_": None}
 """``N_`` marks a text that is translated where it is used."""

@@ -298,7 +298,7 @@ class Wire:
 
     def error(self, req_id: int, code: int, text: str, reject_json: str = "") -> None:
         text = unescape(text)
-        if not self.client.isReady():
+        if not self.client.isReady() and not is_notice(code):
             # 326 and its like come before the connection is ready, and TWS then closes it.
             self._reason, self._refusal = self._reason or text, self._refusal or str(code)
             return

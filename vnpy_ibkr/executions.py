@@ -1,0 +1,144 @@
+"""Executions: counted once by the stem of their id, told with their commission, corrected by an alarm only."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from ib_async.contract import Contract
+from ib_async.objects import CommissionReport, Execution
+from vnpy.trader.constant import Direction, OrderType
+
+from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.lifecycle import Happening
+from vnpy_brokerkit.timing import Timing
+from vnpy_brokerkit.tracker import Fill, FillReport, OrderReport, TrackedOrder, exact
+
+from .contracts import Contracts
+from .orders import NOWHERE, OUR_REF, Orders, Outlet, order_keys
+from .settings import Settings
+from .wire.tws import unescape
+
+
+class Executions:
+    """The fills of one session, live or asked for; in turn with the other news of :class:`Orders`."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        outlet: Outlet,
+        *,
+        settings: Settings,
+        contracts: Contracts,
+        clock: Clock,
+        timing: Timing,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._orders = orders
+        self._outlet = outlet
+        self._tracker = outlet.tracker
+        self._settings = settings
+        self._contracts = contracts
+        self._clock = clock
+        self._timing = timing
+        self._on_change = on_change
+        self._executions: dict[str, str] = {}
+        """Executions that were seen: the stem of execId, and the last correction of it."""
+        self._awaiting: dict[str, tuple[TrackedOrder, Fill]] = {}
+        """Fills that wait for their commission, by execId."""
+
+    def on_execution(self, contract: Contract, execution: Execution) -> None:
+        """execDetails, live or asked for: counted once by the stem of its id."""
+        if self._orders.is_ours(execution.acctNumber):
+            self._orders.in_turn(contract, lambda: self._take_execution(contract, execution))
+
+    def _take_execution(self, contract: Contract, execution: Execution) -> None:
+        tracked = self._tracker.find(order_keys(execution.permId, execution.clientId, execution.orderId))
+        ref = OUR_REF.fullmatch(execution.orderRef or "")
+        if tracked is None and ref:
+            tracked = self._tracker.get(ref[1])
+        if tracked is None:
+            tracked = self._adopt_execution(contract, execution, ref)
+        if tracked is None:
+            return
+        self._tracker.bind(tracked, str(execution.permId))
+        stem, _dot, revision = execution.execId.rpartition(".")
+        if stem in self._executions:
+            self._correct(tracked, execution, stem, revision)
+            return
+        self._executions[stem] = revision
+        before = (tracked.traded, tracked.state)
+        report = FillReport(
+            volume=exact(execution.shares),
+            price=exact(execution.price),
+            cumulative=exact(execution.cumQty) if execution.cumQty else tracked.counted + exact(execution.shares),
+            time=execution.time if isinstance(execution.time, datetime) else self._clock.now(),
+            extra={"exec_id": execution.execId, "venue": execution.exchange},
+            tradeid=stem,
+        )
+        new = self._tracker.fill(tracked, report)
+        if before != (tracked.traded, tracked.state):
+            self._outlet.push_order(tracked)
+        for fill in new:
+            self._hold_for_commission(tracked, fill, execution.execId)
+
+    def _adopt_execution(
+        self, contract: Contract, execution: Execution, ref: re.Match[str] | None
+    ) -> TrackedOrder | None:
+        """A fill of an order that no list names any more: the order is known by its fills alone."""
+        ours = ref is not None and ref[1].startswith(self._outlet.ids.letters)
+        if not execution.permId or (not ours and not self._settings.show_external):
+            return None
+        symbol, exchange = self._contracts.canonical_of(contract)
+        report = OrderReport(
+            broker_id=str(execution.permId),
+            symbol=symbol,
+            exchange=exchange,
+            direction=Direction.LONG if execution.side == "BOT" else Direction.SHORT,
+            type=OrderType.LIMIT,
+            price=exact(execution.price),
+            volume=exact(execution.cumQty),
+            happening=Happening.ACKNOWLEDGED,
+        )
+        orderid = ref[1] if ref and ours else self._outlet.ids.external(str(execution.permId))
+        tracked = self._tracker.adopt(orderid, report, self._clock.now())
+        if ref and ours:
+            tracked.external, tracked.reference = False, unescape(ref[2])
+        return tracked
+
+    def _correct(self, order: TrackedOrder, execution: Execution, stem: str, revision: str) -> None:
+        """A correction is no new trade: an alarm, and the position comes from the broker (design, section 4)."""
+        if revision > self._executions[stem]:
+            self._executions[stem] = revision
+            self._outlet.log(
+                _("警告：成交{}被券商更正为{}@{}，引擎中的成交不变，请按持仓核对").format(
+                    stem, execution.shares, execution.price
+                )
+            )
+            self._on_change()
+
+    def _hold_for_commission(self, order: TrackedOrder, fill: Fill, exec_id: str) -> None:
+        """The commission follows in a message of its own, usually at once: the trade takes it along."""
+        self._awaiting[exec_id] = (order, fill)
+        asyncio.get_running_loop().call_later(self._timing.commission_wait, self._tell_fill, exec_id)
+
+    def on_commission(self, report: CommissionReport) -> None:
+        """The commission of a fill that was told just before."""
+        self._orders.in_turn(NOWHERE, lambda: self._take_commission(report))
+
+    def _take_commission(self, report: CommissionReport) -> None:
+        waiting = self._awaiting.get(report.execId)
+        if waiting:
+            _order, fill = waiting
+            fill.extra["commission"] = str(exact(report.commission))
+            fill.extra["commission_currency"] = report.currency
+            self._tell_fill(report.execId)
+
+    def _tell_fill(self, exec_id: str) -> None:
+        waiting = self._awaiting.pop(exec_id, None)
+        if waiting:
+            self._outlet.push_trade(*waiting)
+            self._on_change()

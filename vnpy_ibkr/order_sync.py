@@ -1,0 +1,75 @@
+"""Bringing the engine to TWS's truth: at connect, after each loss, on a timer, and when something asks for it.
+
+Open orders first, then those that ended meanwhile, then executions. Absence from any of them ends nothing: an order may
+wait in TWS for a person's Transmit (design, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ib_async.objects import ExecutionFilter
+
+from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
+from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.lifecycle import State
+
+from .orders import MANUAL_CLIENT, Orders, Outlet
+from .settings import Settings
+from .wire.tws import Wire
+
+
+class OrderSync:
+    """Asks TWS for its lists; what they hold reaches :class:`Orders` and ``Executions`` as news like any other."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        outlet: Outlet,
+        *,
+        wire: Callable[[], Wire],
+        account: Callable[[], str],
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._orders = orders
+        self._outlet = outlet
+        self._tracker = outlet.tracker
+        self._wire = wire
+        self._account = account
+        self._settings = settings
+        self._clock = clock
+
+    async def reconcile(self) -> None:
+        """Read everything. Raises :class:`BrokerError`."""
+        wire = self._wire()
+        if self._settings.client_id == MANUAL_CLIENT:
+            wire.post(lambda: wire.client.reqAutoOpenOrders(True), "reqAutoOpenOrders")
+            await wire.ask_plain("openOrders", wire.client.reqOpenOrders)
+        await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
+        await self._read_ended(wire)
+        await self._orders.caught_up()
+        await self._orders.cancel_wanted()
+
+    async def refresh(self) -> None:
+        """Read the open orders; what ended, only where one of ours is not among them. Raises :class:`BrokerError`."""
+        wire = self._wire()
+        rows = await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
+        listed = {str(order.permId) for _contract, order, _state in rows}
+        named = [order for order in self._tracker.active() if order.broker_id or order.state is State.UNKNOWN]
+        if any(order.broker_id not in listed for order in named):
+            await self._read_ended(wire)
+
+    async def _read_ended(self, wire: Wire) -> None:
+        """Read today's completed orders and the executions of the trading account; each execution counts once."""
+        for row in await wire.ask_plain("completedOrders", lambda: wire.client.reqCompletedOrders(False)):
+            self._orders.in_turn(row.contract, partial(self._orders.take_completed, row))
+        wanted = ExecutionFilter(acctCode=self._account())
+        try:
+            await wire.ask(lambda req_id: wire.client.reqExecutions(req_id, wanted), "reqExecutions")
+        except ConnectionFailed:
+            raise
+        except BrokerError as error:
+            self._outlet.log(_("查询成交失败（{}），将自动重试").format(error.text))
