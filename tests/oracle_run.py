@@ -73,11 +73,11 @@ NEVER_SAID = ("内部错误", "冲突", "无法核实", "不在券商的当日�
 """Lines that none of the scripts gives a reason for."""
 
 
-class OracleRig(Rig):
+class Standing(Rig):
     """A rig whose engine can be put up anew beside the standing broker."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(timing=TIMING, **options)
+        super().__init__(**options)
         self.earlier: list[Recorder] = []
 
     def restart_engine(self) -> None:
@@ -87,8 +87,15 @@ class OracleRig(Rig):
         self.event_engine = EventEngine()
         self.main = MainEngine(self.event_engine)
         self.seen = Recorder(self.event_engine)
-        self.gateway = self.add("VBROKERS")
-        self.main.connect(self.setting(), "VBROKERS")
+        self.gateway = self.add(self.name)
+        self.main.connect(self.setting(), self.name)
+
+
+class OracleRig(Standing):
+    """The same with VBrokers' intervals made short."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(timing=TIMING, **options)
 
 
 def run(script: Script) -> None:
@@ -105,13 +112,18 @@ def run(script: Script) -> None:
     ]
     rig = OracleRig(positions=positions, switches=script.switches)
     with rig:
-        _Runner(rig).run(script)
+        Runner(rig).run(script)
 
 
-class _Runner:
+class Runner:
     """One script on its way."""
 
-    def __init__(self, rig: OracleRig) -> None:
+    place, lists = PLACE, ORDERS
+    """The requests that send an order and that read the orders."""
+    readings = 8
+    """Requests of the lists that are surely one whole reading."""
+
+    def __init__(self, rig: Standing) -> None:
         self._rig = rig
         self._last = {vt_symbol: stock.last for vt_symbol, stock in STOCKS.items()}
         self._sent: list[str] = []
@@ -128,7 +140,7 @@ class _Runner:
             CancelAll: lambda step: self._rig.gateway.cancel_all(step.market),
             Flood: self._flood,
             Faults: self._faults,
-            Reconnect: lambda step: self._rig.main.connect(self._rig.setting(), "VBROKERS"),
+            Reconnect: lambda step: self._rig.main.connect(self._rig.setting(), self._rig.name),
             Restart: self._restart,
             Await: lambda step: self._await(),
             Settle: lambda step: self._settle(),
@@ -205,19 +217,22 @@ class _Runner:
     def _restart(self, step: Restart) -> None:
         self._rig.restart_engine()
         self._sent = []
-        self._before = self._rig.sim.wire()["vbrokers"].get(PLACE, 0)
+        self._before = self._requests()
         self._rig.subscribe(*STOCKS)
 
     def _await(self) -> None:
         rig = self._rig
 
         def arrived() -> bool:
-            arrived = rig.sim.wire()["vbrokers"].get(PLACE, 0) - self._before
+            arrived = self._requests() - self._before
             orders = [self._engine_order(vt_orderid) for vt_orderid in self._sent]
-            ended_here = sum(not order.is_active() and not (order.extra or {}).get("broker_id") for order in orders)
-            return arrived + ended_here >= len(self._sent)
+            return arrived + sum(self._never_arrives(order) for order in orders) >= len(self._sent)
 
         rig.wait(arrived, "the orders at the broker", DEADLINE)
+
+    def _never_arrives(self, order: OrderData) -> bool:
+        """Whether the broker need not hear of an order: it was refused here."""
+        return not order.is_active() and not (order.extra or {}).get("broker_id")
 
     def _engine_order(self, vt_orderid: str) -> OrderData:
         order: OrderData | None = self._rig.main.get_order(vt_orderid)
@@ -244,10 +259,11 @@ class _Runner:
         rig.wait_equal(DEADLINE)
         self._read_again()
         rig.wait_equal(DEADLINE)
-        truth = rig.sim.state()["vbrokers"]
+        truth = rig.truth()
         wrong = [
             *self._wrong_requests(),
-            *_wrong_trades(rig.seen, truth),
+            *self._wrong_orders(truth),
+            *_wrong_trades(rig.seen, {self._trade_id(row): row for row in truth["trades"]}),
             *(line for seen in (*rig.earlier, rig.seen) for line in (*_wrong_steps(seen), *_wrong_lines(seen))),
         ]
         assert not wrong, "\n".join([*wrong, "log:", *rig.seen.log_lines()[-40:]])
@@ -261,12 +277,28 @@ class _Runner:
     def _read_again(self) -> None:
         """Wait until the lists were read once more: equality that does not last is none."""
         rig = self._rig
-        before = rig.sim.wire()["vbrokers"][ORDERS]
-        rig.wait(lambda: rig.sim.wire()["vbrokers"][ORDERS] >= before + 8, "another reading of the lists", DEADLINE)
+        before = rig.sim.wire()[rig.broker].get(self.lists, 0)
+        rig.wait(
+            lambda: rig.sim.wire()[rig.broker].get(self.lists, 0) >= before + self.readings,
+            "another reading of the lists",
+            DEADLINE,
+        )
+
+    def _requests(self) -> int:
+        """Requests for orders that the broker had so far."""
+        return self._rig.sim.wire()[self._rig.broker].get(self.place, 0)
+
+    def _trade_id(self, row: Mapping[str, Any]) -> str:
+        """The engine's id of a fill in the broker's truth."""
+        return str(row["id"])
+
+    def _wrong_orders(self, truth: Mapping[str, Any]) -> list[str]:
+        """What else must hold of the orders, by broker."""
+        return []
 
     def _wrong_requests(self) -> list[str]:
         rig = self._rig
-        requests = rig.sim.wire()["vbrokers"].get(PLACE, 0)
+        requests = self._requests()
         wrong = [f"{requests} requests for {self._sent_in_all} orders"] if requests > self._sent_in_all else []
         for vt_orderid in self._sent:
             order = self._engine_order(vt_orderid)
@@ -275,11 +307,11 @@ class _Runner:
         return wrong
 
 
-def _wrong_trades(seen: Recorder, truth: Mapping[str, Any]) -> list[str]:
+def _wrong_trades(seen: Recorder, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Compare ids and times of the trades: the same from push, from list and after a restart."""
     trades: list[TradeData] = seen.of(EVENT_TRADE)
     told = Counter(trade.tradeid for trade in trades)
-    real = {row["id"]: datetime.fromisoformat(row["time"]) for row in truth["trades"]}
+    real = {tradeid: datetime.fromisoformat(row["time"]) for tradeid, row in truth.items()}
     wrong = [f"trade {tradeid} told {n} times" for tradeid, n in told.items() if n > 1]
     wrong += [f"trade ids differ: {sorted(set(told) ^ set(real))}"] if set(told) != set(real) else []
     for trade in trades:

@@ -16,7 +16,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import read_mo
 
 from vnpy_brokers.locale import catalogue
-from vnpy_vbrokers.settings import default_setting
+from vnpy_ibkr.settings import default_setting as ibkr_setting
+from vnpy_vbrokers.settings import default_setting as vbrokers_setting
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 60
@@ -43,8 +44,9 @@ def placeholders(text: str) -> list[tuple[str, str, str]]:
 def names_on_screen() -> set[str]:
     """The settings' keys and choices, which are Chinese in every language."""
     names = set()
-    for key, value in default_setting().items():
-        names |= {key.removesuffix(" Password"), *(value if isinstance(value, list) else ())}
+    for setting in (vbrokers_setting(), ibkr_setting()):
+        for key, value in setting.items():
+            names |= {key.removesuffix(" Password"), *(value if isinstance(value, list) else ())}
     return names
 
 
@@ -144,17 +146,23 @@ import json, queue
 from vnpy.event import EventEngine
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.event import EVENT_LOG
+from vnpy_ibkr import IbkrGateway
 from vnpy_vbrokers import VbrokersGateway
 
 lines = queue.Queue()
 engine = MainEngine(EventEngine())
 engine.event_engine.register(EVENT_LOG, lambda event: lines.put(event.data))
 engine.add_gateway(VbrokersGateway)
+engine.add_gateway(IbkrGateway)
 engine.connect({"端口": "none"}, "VBROKERS")
-while (log := lines.get(timeout=30)).gateway_name != "VBROKERS":
-    pass
+engine.connect({"TWS端口": "none"}, "IBKR")
+said = {}
+while len(said) < 2:
+    log = lines.get(timeout=30)
+    if log.gateway_name in ("VBROKERS", "IBKR"):
+        said[log.gateway_name] = log.msg
 engine.close()
-print(json.dumps(log.msg))
+print(json.dumps(said))
 """
 
 
@@ -173,7 +181,9 @@ def test_a_gateway_speaks_the_language_of_its_environment(language: str, chinese
         timeout=DEADLINE_S,
     )
     assert child.returncode == 0, child.stderr
-    line = json.loads(child.stdout.splitlines()[-1])
-    assert "端口" in line
-    assert "none" in line
-    assert bool(strange_characters(line)) is chinese, line
+    said = json.loads(child.stdout.splitlines()[-1])
+    for gateway, key in (("VBROKERS", "端口"), ("IBKR", "TWS端口")):
+        line = said[gateway]
+        assert f'"{key}"' in line or f"“{key}”" in line
+        assert "none" in line
+        assert bool(strange_characters(line)) is chinese, line

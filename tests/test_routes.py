@@ -15,6 +15,7 @@ from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.routes import Routes, registry_for
+from vnpy_vbrokers.contracts import serves
 
 VBROKERS = [Exchange.SMART, Exchange.SEHK, Exchange.SSE, Exchange.SZSE]
 IBKR = [Exchange.SMART, Exchange.SEHK, Exchange.CME, Exchange.EUREX]
@@ -149,3 +150,17 @@ def test_threads_get_one_registry() -> None:
         thread.join(10)
     assert len(found) == 8
     assert len({id(routes) for routes in found}) == 1
+
+
+def test_an_exchange_alone_does_not_make_an_owner() -> None:
+    routes = Routes()
+    routes.add("VBROKERS", [Exchange.SMART], serves)
+    routes.add("IBKR", [Exchange.SMART])
+    names = ("AAPL", "BRK-B", "AAPL-20261218-C-230-100-USD-OPT", "265598")
+    owners = {name: routes.owner(f"{name}.SMART") for name in names}
+    assert owners == {
+        "AAPL": "VBROKERS",
+        "BRK-B": "VBROKERS",
+        "AAPL-20261218-C-230-100-USD-OPT": "IBKR",
+        "265598": "IBKR",
+    }

@@ -80,7 +80,7 @@ class AsyncGateway(BaseGateway):
         self.ids = OrderIds(gateway_name, self.clock.now())
         self.tracker = OrderTracker(gateway_name)
         self.routes = registry_for(event_engine)
-        self.routes.add(gateway_name, self.exchanges)
+        self.routes.add(gateway_name, self.exchanges, self.serves)
         self.connects = 0
         """How often connect() was called in this process."""
         self.embedded = False
@@ -190,6 +190,11 @@ class AsyncGateway(BaseGateway):
         self._loop = self._thread = None
 
     # ------------------------------------------------------------------ what a plugin provides
+
+    @staticmethod
+    def serves(vt_symbol: str) -> bool:
+        """Tell by its canonical vt_symbol whether an instrument can be one of this gateway's."""
+        return True
 
     @abstractmethod
     def open_session(self, setting: dict[str, Any], by_person: bool) -> Session:

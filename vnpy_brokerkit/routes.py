@@ -8,7 +8,7 @@ and from nothing else: a disconnected owner stays the owner.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -38,18 +38,23 @@ class Routes:
 
     def __init__(self) -> None:
         self._exchanges: dict[str, frozenset[str]] = {}
+        self._serves: dict[str, Callable[[str], bool]] = {}
         self._routes: dict[str, str] | None = None
         self._owners: dict[str, str] = {}
         self._problems: dict[str, bool] = {}  # line: still to be taken
 
-    def add(self, gateway_name: str, exchanges: Iterable[Exchange]) -> None:
+    def add(
+        self, gateway_name: str, exchanges: Iterable[Exchange], serves: Callable[[str], bool] = lambda vt_symbol: True
+    ) -> None:
         """Enter a gateway that serves ``exchanges``; does no I/O, so a gateway's ``__init__`` may call it.
 
-        Once more for a gateway that is there: it keeps its place and serves these exchanges from now on (its settings
-        leave a market out).
+        ``serves`` tells by the vt_symbol whether it can be one of the gateway's: an exchange alone does not separate a
+        stock from an option. It must be a plain function, which keeps nothing alive. Once more for a gateway that is
+        there: it keeps its place and serves these exchanges from now on (its settings leave a market out).
         """
         with _lock:
             self._exchanges[gateway_name] = frozenset(exchange.value for exchange in exchanges)
+            self._serves[gateway_name] = serves
             self._owners = {}
 
     def load(self, path: Path) -> None:
@@ -101,7 +106,8 @@ class Routes:
 
     def _first_serving(self, vt_symbol: str) -> str:
         exchange = vt_symbol.rpartition(".")[2]
-        return next((name for name, served in self._exchanges.items() if exchange in served), "")
+        serving = (name for name, served in self._exchanges.items() if exchange in served)
+        return next((name for name in serving if self._serves[name](vt_symbol)), "")
 
 
 def _read_routes(path: Path) -> tuple[dict[str, str], str]:

@@ -21,6 +21,9 @@ from vnpy_ibkr.errors import CODES as TWS_CODES
 from vnpy_ibkr.errors import NOTICES, OrderEffect, TwsCode, order_effect
 from vnpy_vbrokers.errors import CLEAR_RANGE, CODES, BrokerCode
 
+NOT_OF_ORDERS = frozenset(("F", "R", "RS", "Q"))
+"""Actions of TWS's codes that are about the connection or about a request that is no order."""
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -110,8 +113,8 @@ words without a code. Any other code, and an empty answer, leaves the outcome un
 ## Codes of TWS and IB Gateway
 
 A line that comes from TWS holds one of these codes and TWS's own words. Most codes about an order are remarks: the
-order lives on. The column *Order* says what becomes of an order that the code is about; a code alone never ends an
-order that TWS itself calls working.
+order lives on. The column *Order* says what becomes of an order that the code is about, and has a dash where it is
+about something else; a code alone never ends an order that TWS itself calls working.
 """,
     tws_columns=("Code", "Meaning", "What the gateway does", "Order", "What you do", "Error"),
     tws_effects={
@@ -132,7 +135,7 @@ order as it is: TWS is asked about it.
 An order was sent and then there was no answer, the connection was lost, or a code came that leaves the outcome
 unknown: the broker may have the order or not. It stays SUBMITTING and is never sent again.
 
-At VBrokers, not before {settle_after:g} seconds after it was sent, the broker's order list is read twice, at least
+At VBrokers the broker's order list is read twice, not before {settle_after:g} s after the order was sent, and at least
 {settle_apart:g} s apart:
 
 - It is in the list: it goes on under its number, with its fills.
@@ -143,8 +146,8 @@ At VBrokers, not before {settle_after:g} seconds after it was sent, the broker's
 
 At IBKR an order carries its id with it (`orderRef`), and TWS's open orders, completed orders and executions of the day
 are read after each reconnect. Absence from them settles nothing there, since an order may wait in TWS for a person to
-press Transmit: after {held_line:g} s without an answer one line says so, and the order stays SUBMITTING until TWS names
-it.
+press Transmit: after {held_line:g} s without an answer one line says so, and the order stays SUBMITTING until TWS
+names it.
 
 Do not place the order a second time before it is settled. A cancel of it at VBrokers is kept, and sent as soon as the
 order's number is known.
@@ -186,7 +189,7 @@ CHINESE = Wording(
 ## TWS 和 IB Gateway 的错误代码
 
 来自 TWS 的一行带有下列代码之一和 TWS 的原话。与委托有关的代码大多只是提示，委托继续有效。
-“委托”一列说明代码所指的委托会怎样；只要 TWS 仍显示委托有效，单凭代码绝不会结束它。
+“委托”一列说明代码所指的委托会怎样，与委托无关的代码为“–”；只要 TWS 仍显示委托有效，单凭代码绝不会结束它。
 """,
     tws_columns=("代码", "含义", "程序的处理", "委托", "您的处理", "错误类"),
     tws_effects={
@@ -250,7 +253,7 @@ def troubleshooting(wording: Wording) -> str:
 
 
 def tws_groups() -> list[Sequence[TwsCode]]:
-    """TWS's codes in the table's order; neighbours that differ in their number alone are together, one row of a page."""
+    """TWS's codes in the table's order; neighbours that differ in their number alone are together in one row."""
     return [list(entries) for _words, entries in groupby(TWS_CODES, key=lambda entry: replace(entry, code=0))]
 
 
@@ -286,14 +289,16 @@ def _tws_row(entries: Sequence[TwsCode], wording: Wording) -> Sequence[str]:
         ", ".join(str(entry.code) for entry in entries),
         wording.translate(first.meaning),
         wording.translate(first.gateway_does),
-        _fate(first.code, wording),
+        _fate(first, wording),
         wording.translate(first.user_does),
         f"`{first.kind.__name__}`",
     )
 
 
-def _fate(code: int, wording: Wording) -> str:
-    new, accepted = (wording.tws_effects[order_effect(code, acknowledged=known)] for known in (False, True))
+def _fate(entry: TwsCode, wording: Wording) -> str:
+    if entry.action in NOT_OF_ORDERS:
+        return "–"
+    new, accepted = (wording.tws_effects[order_effect(entry.code, acknowledged=known)] for known in (False, True))
     return new if new == accepted else wording.once_accepted.format(new, accepted)
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 from zoneinfo import ZoneInfo
 
 from vnpy_brokerkit.clock import Clock
-from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
+from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, TimedOut
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
@@ -21,6 +21,7 @@ from .errors import BY_CODE, FARMS_BROKEN, FARMS_OK
 from .wire.tws import Listener, Wire
 
 CLIENT_ID_IN_USE = "326"
+MOST_DOUBLINGS = 20
 LINK_LOST = frozenset({1100, 2110})
 LINK_BACK_DATA_LOST = 1101
 LINK_BACK_DATA_KEPT = 1102
@@ -82,6 +83,8 @@ class Connection:
         self._again = asyncio.Event()
         self._data_lost = False
         self._refusals = 0
+        self._first_id = 0
+        """Where the ids of the next connection begin."""
 
     @property
     def wire(self) -> Wire:
@@ -104,13 +107,18 @@ class Connection:
                 continue
             self._refusals = 0
             self._patience.forget("refused")
+            began = self._clock.monotonic()
             try:
                 await self._live(wire)
             finally:
                 self.link = Link.DOWN
                 self._wire = None
+                self._first_id = max(self._first_id, wire.first_free_id)
                 wire.close()
                 self._on_down()
+            if self._clock.monotonic() - began < self._timing.reconnect:
+                # TWS takes us and something ends it at once: do not hammer.
+                await self._clock.sleep(self._timing.reconnect)
 
     async def close(self) -> None:
         """Close the socket; open orders stay at the broker."""
@@ -123,11 +131,14 @@ class Connection:
     async def _connect(self) -> Wire:
         failure = ConnectionFailed(_("没有可用端口"), about="TWS")
         for port in self._ports:
-            wire = Wire(self._listener, self._clock)
+            wire = Wire(
+                self._listener, self._clock, patience=self._timing.request_timeout, first_id=self._first_id
+            )
             try:
                 await wire.connect(self._host, port, self._client_id, self._timing.connect_timeout)
             except ConnectionFailed as error:
-                failure = error
+                # A TWS that gives a reason says more than a port at which nobody is.
+                failure = failure if failure.code else error
                 continue
             except BaseException:
                 wire.close()
@@ -140,7 +151,7 @@ class Connection:
         """Write the line of a refused connect, once a minute; return how long to wait before the next try."""
         where = f"{self._host}:{'/'.join(map(str, self._ports))}"
         if error.code == CLIENT_ID_IN_USE:
-            wait = float(min(self._timing.reconnect * 2**self._refusals, self._timing.backoff_most))
+            wait = float(min(self._timing.reconnect * 2 ** min(self._refusals, MOST_DOUBLINGS), self._timing.backoff_most))
             self._refusals += 1
             text = _("客户号{}已被其他程序占用（326），{:.0f}秒后重试；请关闭该程序或修改“客户号”").format(
                 self._client_id, wait
@@ -197,7 +208,13 @@ class Connection:
             await self._clock.sleep(self._timing.heartbeat / 2)
             if self._clock.monotonic() - wire.last_data < self._timing.heartbeat:
                 continue
-            await wire.ask_plain("currentTime", wire.client.reqCurrentTime, self._timing.heartbeat_answer)
+            asked = self._clock.monotonic()
+            try:
+                await wire.ask_plain("currentTime", wire.client.reqCurrentTime, self._timing.heartbeat_answer)
+            except TimedOut:
+                if wire.last_data < asked:
+                    raise
+                # Whatever came instead: it lives.
 
     # ------------------------------------------------------------------ codes
 

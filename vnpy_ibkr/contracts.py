@@ -242,7 +242,7 @@ class Contracts:
         return int(text) if text.isdecimal() else 0
 
     def _tell_ambiguous(self, key: Key, found: list[Found]) -> None:
-        names = "、".join(describe(one) for one in found[:CANDIDATES_NAMED])
+        names = _("、").join(describe(one) for one in found[:CANDIDATES_NAMED])
         self._log(_("合约{}.{}不唯一，候选：{}；请写明到期日或乘数，或直接填conId").format(key[0], key[1].value, names))
 
     # ------------------------------------------------------------------ making contracts

@@ -79,7 +79,7 @@ _FAILED = N_("该请求失败，记录一行日志")
 _WAIT_FOR_LINK = N_("行情标为中断，等待TWS恢复，期间不下新单")
 _RECONNECT = N_("自动重连")
 _RESUBSCRIBE = N_("自动重新订阅")
-_STOP = N_("停止连接，记录一行日志")
+_STOP = N_("记录一行日志，继续重连")
 
 _NOTHING = N_("无需操作")
 _SEE_WORDS = N_("请看TWS给出的原因")
@@ -186,7 +186,7 @@ CODES: tuple[TwsCode, ...] = (
     TwsCode(
         200,
         N_("没有这个合约，或描述不唯一"),
-        N_("请求失败，不再查询该代码；委托标为拒单"),
+        N_("请求失败，一分钟内不再查询该代码；委托标为拒单"),
         _CHECK_SYMBOL,
         "X",
         InvalidRequest,

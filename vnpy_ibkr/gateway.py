@@ -48,7 +48,7 @@ class IbkrGateway(AsyncGateway):
     def open_session(self, setting: dict[str, Any], by_person: bool) -> IbkrSession:
         settings = read_settings(setting)
         if settings.unknown_keys:
-            self.log(_("忽略不认识的设置项：{}").format("、".join(settings.unknown_keys)))
+            self.log(_("忽略不认识的设置项：{}").format(_("、").join(settings.unknown_keys)))
         self.embedded = settings.embedded
         self.enter(settings.world)
         return IbkrSession(self, settings)

@@ -370,7 +370,11 @@ class IbkrSession(Session):
         if data_lost:
             await rooms.market_data.resubscribe()
         if first:
-            await rooms.contracts.ensure(self._named())
+            named = self._named()
+            await rooms.contracts.ensure(named)
+            for symbol, exchange in named:
+                if rooms.contracts.is_missing(symbol, exchange):
+                    self._gateway.log(_("找不到合约{}.{}，请检查“预加载合约”和策略设置").format(symbol, exchange.value))
         await rooms.market_data.follow(self._at_stake(rooms), show=False)
         rooms.accounts.push_positions()
         self._ready = True
@@ -385,7 +389,7 @@ class IbkrSession(Session):
     def _choose_account(self, accounts: list[str], port: int, first: bool) -> None:
         """Blank and one account: that one; blank and several, or one not there: no orders (design, section 6)."""
         settings = self._settings
-        listed = "、".join(accounts)
+        listed = _("、").join(accounts)
         self._locked = ""
         if settings.account and settings.account in accounts:
             self._account = settings.account

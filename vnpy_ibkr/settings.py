@@ -148,7 +148,7 @@ def interlock(settings: Settings, accounts: Sequence[str], port: int | None = No
             if live
             else _("环境为“{}”，而账户{}是实盘账户：只读连接，不发委托；请核对“环境”与TWS的登录")
         )
-        return reason.format(settings.environment, "、".join(wrong))
+        return reason.format(settings.environment, _("、").join(wrong))
     used = settings.port if port is None else port
     for environment, ports in ENVIRONMENT2PORTS.items():
         if used in ports and environment != settings.environment and not settings.embedded:

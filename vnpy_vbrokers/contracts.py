@@ -104,6 +104,16 @@ def from_code(code: str, market: str = "") -> tuple[str, Exchange]:
     return canonical(code, _SUFFIX2EXCHANGE.get(suffix, home))
 
 
+_SERVED = re.compile(
+    r"\d{5}\.SEHK|\d{6}\.(SSE|SZSE)|([A-Z][A-Z0-9]{0,5}(-[A-Z]{1,2})?|[A-Z.]{1,6}\d{6}[CP]\d{8})\.SMART"
+)
+
+
+def serves(vt_symbol: str) -> bool:
+    """Tell by its canonical vt_symbol whether this broker can know it: a stock, an ETF, or a US option's code."""
+    return bool(_SERVED.fullmatch(vt_symbol))
+
+
 @dataclass(frozen=True)
 class Instrument:
     """What is known of one instrument. ``lot`` and ``tick`` are shares and price units; a lot of 0 is not known."""
@@ -283,7 +293,7 @@ class Contracts:
                 try:
                     rows = await self._ask(data_type, region, list(batch))
                 except PermissionDenied as error:
-                    self._log(_("没有行情权限（{}）：{}；请在APP中开通").format(error.text, "、".join(batch)))
+                    self._log(_("没有行情权限（{}）：{}；请在APP中开通").format(error.text, _("、").join(batch)))
                     denied += batch.values()
                     continue
                 for row in rows:

@@ -12,7 +12,7 @@ from vnpy_brokerkit.errors import InvalidRequest
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.symbols import SymbolError, canonical
 
-from .contracts import EXCHANGE2MARKET, MARKETS
+from .contracts import EXCHANGE2MARKET, MARKETS, serves
 from .session import VbrokersSession
 from .settings import default_setting, read_settings
 
@@ -41,10 +41,19 @@ class VbrokersGateway(AsyncGateway):
     def open_session(self, setting: dict[str, Any], by_person: bool) -> VbrokersSession:
         settings = read_settings(setting, os.environ)
         if settings.unknown_keys:
-            self.log(_("忽略不认识的设置项：{}").format("、".join(settings.unknown_keys)))
+            self.log(_("忽略不认识的设置项：{}").format(_("、").join(settings.unknown_keys)))
         self.embedded = settings.embedded
+        # A market that the settings leave out is nobody's here: another gateway may own its symbols.
+        served = {MARKETS[code].exchange for code in settings.markets}
+        venues = set(self.exchanges) - set(EXCHANGE2MARKET) if Exchange.SMART in served else set()
+        self.routes.add(self.gateway_name, served | venues, self.serves)
         self.enter(settings.world)
         return VbrokersSession(self, settings, by_person)
+
+    @staticmethod
+    def serves(vt_symbol: str) -> bool:
+        """Stocks and this broker's own option codes; not conIds, nor what is written as SYMBOL-USD-KIND."""
+        return serves(vt_symbol)
 
     def canonical(self, symbol: str, exchange: Exchange) -> tuple[str, Exchange]:
         try:

@@ -27,6 +27,7 @@ from ib_async.order import Order, OrderState
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import ConnectionFailed, ProtocolError, TimedOut
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.waiting import within
 
 from ..errors import error_for, is_notice
 
@@ -140,9 +141,12 @@ class Wire:
     defaultTimezone = timezone.utc
     TimezoneTWS = ""
 
-    def __init__(self, listener: Listener, clock: Clock) -> None:
+    def __init__(self, listener: Listener, clock: Clock, *, patience: float = 10, first_id: int = 0) -> None:
+        """``patience``: seconds that a request may take. Ids begin at ``first_id``, or where TWS says if that is more."""
         self._listener = listener
         self._clock = clock
+        self._patience = patience
+        self._first_id = first_id
         self._pending: dict[int | str, _Pending] = {}
         self._streams: dict[int, Stream] = {}
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -168,6 +172,7 @@ class Wire:
             self._end(type(error).__name__)
             reason = self._reason if self._reason not in ("", type(error).__name__) else _describe(error)
             raise ConnectionFailed(reason, about=f"{host}:{port}", code=self._refusal) from None
+        self.client.updateReqId(self._first_id)
 
     _refusal = ""
 
@@ -199,28 +204,44 @@ class Wire:
 
     def next_id(self) -> int:
         """A request or order id: TWS reports errors of both by it, so they come from one series (section 12)."""
-        return int(self.client.getReqId())
+        try:
+            allotted = int(self.client.getReqId())
+        except ConnectionError:
+            raise ConnectionFailed(_("未连接TWS"), about="TWS") from None
+        self._first_id = max(self._first_id, allotted + 1)
+        return allotted
 
-    async def ask(self, send: Callable[[int], None], about: str, timeout: float = 10) -> list[Any]:
+    @property
+    def first_free_id(self) -> int:
+        """The next connection's ids begin here: an id that was used is never used again (section 12)."""
+        return self._first_id
+
+    def _skip_ids(self, order_id: int) -> None:
+        """Stay above every order id that TWS names: it may tell a lower next one while an order still has it."""
+        self._first_id = max(self._first_id, order_id + 1)
+        self.client.updateReqId(order_id + 1)
+
+    async def ask(self, send: Callable[[int], None], about: str, timeout: float | None = None) -> list[Any]:
         """Send a request with an id and return its rows. Raises :class:`BrokerError`."""
         req_id = self.next_id()
         return await self._await(req_id, lambda: send(req_id), about, timeout)
 
-    async def ask_plain(self, key: str, send: Callable[[], None], timeout: float = 10) -> list[Any]:
+    async def ask_plain(self, key: str, send: Callable[[], None], timeout: float | None = None) -> list[Any]:
         """The same for requests without an id; ``key`` is the name of what ends them."""
         waiting = self._pending.get(key)
         if waiting:
             return list(await asyncio.shield(waiting.future))
         return await self._await(key, send, key, timeout)
 
-    async def _await(self, key: int | str, send: Callable[[], None], about: str, timeout: float) -> list[Any]:
+    async def _await(self, key: int | str, send: Callable[[], None], about: str, timeout: float | None) -> list[Any]:
+        patience = self._patience if timeout is None else timeout
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         pending = self._pending[key] = _Pending(about, future)
         try:
             self._send(send, about)
-            return await asyncio.wait_for(future, timeout)
+            return await within(patience, _result(future))
         except asyncio.TimeoutError:
-            raise TimedOut(_("TWS在{:g}秒内没有应答").format(timeout), about=about) from None
+            raise TimedOut(_("TWS在{:g}秒内没有应答").format(patience), about=about) from None
         finally:
             if self._pending.get(key) is pending:
                 del self._pending[key]
@@ -234,6 +255,14 @@ class Wire:
             send()
         except ConnectionError:
             raise ConnectionFailed(_("未连接TWS"), about=about) from None
+
+    async def written(self) -> None:
+        """Return when everything that was posted has gone to the socket, or there is none any more.
+
+        ib_async keeps back what exceeds 45 messages a second; what it keeps is lost with the connection.
+        """
+        while self.connected and self.client._msgQ:
+            await self._clock.sleep(0.01)
 
     def listen(self, req_id: int, stream: Stream) -> None:
         """Hear everything that comes under a request id."""
@@ -290,6 +319,7 @@ class Wire:
         self.accounts = [account for account in accounts.split(",") if account]
 
     def nextValidId(self, order_id: int) -> None:
+        self.client.updateReqId(order_id)
         self._listener.on_order_id(order_id)
 
     def currentTime(self, seconds: int) -> None:
@@ -393,6 +423,7 @@ class Wire:
     # ------------------------------------------------------------------ orders and executions
 
     def openOrder(self, order_id: int, contract: Contract, order: Order, state: OrderState) -> None:
+        self._skip_ids(order_id)
         self._row("openOrders", (contract, order, state))
         self._listener.on_open_order(contract, order, state)
 
@@ -470,6 +501,10 @@ class Wire:
 
     def positionEnd(self) -> None:
         self._done("positions")
+
+
+async def _result(future: asyncio.Future[list[Any]]) -> list[Any]:
+    return await future
 
 
 class _Teller(logging.Handler):
