@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 
 HOST = "127.0.0.1"
 BACKLOG = 100
+ACCEPT_TURNS = 8
+"""Turns of the loop in which a connection that was just accepted becomes known: one that is accepted but not known when
+the server closes would stay open for ever (Python 3.12 and newer)."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,8 @@ class Listener:
     async def stop(self) -> None:
         """Close everything, and end the tasks of all clients."""
         if self._server is not None:
+            for _ in range(ACCEPT_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         self.release()
