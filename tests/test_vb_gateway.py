@@ -271,3 +271,12 @@ def test_every_spelling_is_one_instrument(rig: Rig, symbol: str, exchange: Excha
     rig.subscribe(f"{symbol}.{exchange.value}")
     assert rig.wait_tick(canonical).vt_symbol == canonical
     assert rig.main.get_contract(canonical) is not None
+
+
+def test_a_name_that_an_order_brought_is_on_the_next_tick(rig: Rig) -> None:
+    rig.connect()
+    rig.subscribe("00700.SEHK")
+    price = rig.wait_tick("00700.SEHK").last_price
+    rig.wait_status(rig.send("00700.SEHK", Direction.LONG, 100, price - 10), Status.NOTTRADED)
+    rig.wait(lambda: rig.tick("00700.SEHK").name == "腾讯控股", "the name on a tick")
+    assert rig.contract("00700.SEHK").name == "腾讯控股"

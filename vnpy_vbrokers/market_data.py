@@ -352,7 +352,8 @@ class MarketData:
 
     def _emit(self, board: Board) -> None:
         assert board.time is not None
-        instrument = board.instrument
+        # The name may have been learned since: quotes carry none.
+        board.instrument = instrument = self._contracts.get(*_key(board)) or board.instrument
         tick = TickData(
             gateway_name=self._gateway_name,
             symbol=instrument.symbol,
