@@ -1,7 +1,7 @@
 """The official client is not fooled: the simulated TWS as IBKR's own Python client and vn.py's own IB gateway see it.
 
-Both come with the extra ``peers``, which pins protobuf and so wants an environment of its own. Without them this file is
-skipped; with ``BROKERS_PEERS=1`` their absence is a failure. Source: tws-api 2, 3, 6, 8, 14.3, 20.18.
+Both come with the extra ``peers``, which pins protobuf and so wants an environment of its own. Without them this file
+is skipped; with ``BROKERS_PEERS=1`` their absence is a failure. Source: tws-api 2, 3, 6, 8, 14.3, 20.18.
 
 Both lose news that comes sooner than TWS ever sends it. :func:`receive_all`, :class:`Remembering` and ``PeerRig.quiet``
 take those races out; what the peers send and how they read it stays their own.
@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -601,6 +602,10 @@ class PeerRig(Rig):
         with self.quiet:
             return super().send(*args, **more)
 
+    def has_market(self, vt_symbol: str) -> bool:
+        tick = self.main.get_tick(vt_symbol)
+        return tick is not None and 0 < tick.bid_price_1 < tick.ask_price_1
+
     def close(self) -> None:
         api = self.gateway.api
         threads = [thread for thread in (getattr(api, "thread", None), api.client.reader) if thread is not None]
@@ -627,7 +632,7 @@ def test_vnpy_ib_trades(peer_rig: PeerRig) -> None:
     rig.wait(lambda: rig.main.get_contract(vt_symbol), "contract")
     found = rig.contract(vt_symbol)
     assert (found.product, found.size, found.pricetick) == (Product.EQUITY, 1, 0.01)
-    rig.wait(lambda: (t := rig.main.get_tick(vt_symbol)) and t.bid_price_1 > 0 and t.ask_price_1 > 0, "bid and ask")
+    rig.wait(partial(rig.has_market, vt_symbol), "bid and ask")
     tick = rig.tick(vt_symbol)
     assert 0 < tick.bid_price_1 < tick.ask_price_1
     rig.wait(lambda: rig.tick(vt_symbol).last_price > 0 and rig.tick(vt_symbol).volume > 0, "last price, volume")
@@ -667,10 +672,7 @@ def test_vnpy_ib_finds_and_streams_every_form_of_symbol(peer_rig: PeerRig) -> No
     rig = peer_rig
     rig.subscribe(*FORMS)
     for vt_symbol, expected in FORMS.items():
-        rig.wait(lambda vt_symbol=vt_symbol: rig.main.get_contract(vt_symbol), f"contract {vt_symbol}")
+        rig.wait(partial(rig.main.get_contract, vt_symbol), f"contract {vt_symbol}")
         found = rig.contract(vt_symbol)
         assert (found.product, found.size, found.pricetick > 0) == (*expected, True)
-        rig.wait(
-            lambda vt_symbol=vt_symbol: (t := rig.main.get_tick(vt_symbol)) and 0 < t.bid_price_1 < t.ask_price_1,
-            f"bid and ask of {vt_symbol}",
-        )
+        rig.wait(partial(rig.has_market, vt_symbol), f"bid and ask of {vt_symbol}")
