@@ -104,6 +104,9 @@ class FakeWire:
             raise ConnectionFailed("not connected", about=about)
         send()
 
+    async def written(self) -> None:
+        """Nothing is kept back here."""
+
     def listen(self, req_id: int, stream: Stream) -> None:
         self.streams[req_id] = stream
 

@@ -297,7 +297,6 @@ class Runner:
         return []
 
     def _wrong_requests(self) -> list[str]:
-        rig = self._rig
         requests = self._requests()
         wrong = [f"{requests} requests for {self._sent_in_all} orders"] if requests > self._sent_in_all else []
         for vt_orderid in self._sent:

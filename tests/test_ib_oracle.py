@@ -14,7 +14,7 @@ import pytest
 from tests.ib_oracle import draw, run
 
 FIRST = int(os.environ.get("ORACLE_FIRST", "1"))
-SCRIPTS = int(os.environ.get("ORACLE_SCRIPTS", "4"))
+SCRIPTS = int(os.environ.get("ORACLE_SCRIPTS", "6"))
 
 
 @pytest.mark.parametrize("number", range(FIRST, FIRST + SCRIPTS))

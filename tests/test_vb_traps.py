@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 import time
-from itertools import pairwise
 from typing import Any
 
 from vnpy.trader.constant import Direction, Status
 from vnpy.trader.utility import TEMP_DIR
 
 from tests.harness import Rig
+from tests.trap_checks import Returned, check_forward, check_plain
 
 
 def test_trap_1_no_handler_of_ours_runs_on_the_event_thread() -> None:
@@ -37,24 +36,7 @@ def everything(rig: Rig) -> list[Any]:
 
 def test_traps_2_3_and_10_times_are_aware_extras_pickle_and_numbers_are_plain() -> None:
     with Rig() as rig:
-        for data in everything(rig):
-            assert pickle.loads(pickle.dumps(data)) == data
-            if type(data).__name__ == "LogData":
-                continue
-            for name, value in vars(data).items():
-                where = f"{type(data).__name__}.{name}"
-                if name in ("datetime", "localtime"):
-                    assert value.tzinfo is not None, where
-                elif isinstance(value, float):
-                    assert value == value, where
-                    assert value not in (float("inf"), float("-inf")), where
-                elif name == "pnl":
-                    assert value is not None
-                elif name in ("price", "volume", "last_price", "balance", "available", "frozen"):
-                    assert isinstance(value, (int, float)), where
-            if getattr(data, "extra", None):
-                for value in data.extra.values():
-                    assert value is None or isinstance(value, (str, int, float, bool)), data
+        check_plain(everything(rig))
 
 
 def test_trap_4_nothing_but_submitting_is_pushed_before_send_order_returns() -> None:
@@ -66,26 +48,13 @@ def test_trap_4_nothing_but_submitting_is_pushed_before_send_order_returns() -> 
         rig.wait_tick("IBM.SMART")
         rig.sim.quote("IBM.SMART", last=100, bid="99.99", ask="100.01", bid_size=10000, ask_size=10000)
         rig.wait(lambda: rig.tick("IBM.SMART").ask_price_1 == 100.01, "the quote")
-        known: set[str] = set()
-        early: list[Any] = []
-        rig.event_engine.register(
-            "eOrder.",
-            lambda event: (
-                early.append(event.data)
-                if event.data.vt_orderid not in known and event.data.status is not Status.SUBMITTING
-                else None
-            ),
-        )
-        rig.event_engine.register(
-            "eTrade.", lambda event: early.append(event.data) if event.data.vt_orderid not in known else None
-        )
+        returned = Returned(rig)
         for number in range(60):
             price = 100.01 if number % 2 else -1.0  # a fill, and a refusal of our own
-            vt_orderid = rig.send("IBM.SMART", Direction.LONG, 1, price)
-            known.add(vt_orderid)
+            vt_orderid = returned.note(rig.send("IBM.SMART", Direction.LONG, 1, price))
             if number % 10 == 9:
                 rig.wait_status(vt_orderid, Status.ALLTRADED)
-        assert early == []
+        assert returned.early == []
 
 
 def test_trap_5_ids_hold_no_dot_and_are_unique() -> None:
@@ -200,6 +169,4 @@ def test_trap_11_ticks_that_arrive_late_are_dropped() -> None:
         rig.subscribe("IBM.SMART", "AAPL.SMART")
         rig.wait(lambda: len(rig.seen.of("eTick.")) > 30, "thirty ticks")
         for vt_symbol in ("IBM.SMART", "AAPL.SMART"):
-            ticks = [t for t in rig.seen.of("eTick.") if t.vt_symbol == vt_symbol]
-            assert all(a.datetime <= b.datetime for a, b in pairwise(ticks))
-            assert all(a.volume <= b.volume for a, b in pairwise(ticks))
+            check_forward(t for t in rig.seen.of("eTick.") if t.vt_symbol == vt_symbol)

@@ -131,9 +131,7 @@ class Connection:
     async def _connect(self) -> Wire:
         failure = ConnectionFailed(_("没有可用端口"), about="TWS")
         for port in self._ports:
-            wire = Wire(
-                self._listener, self._clock, patience=self._timing.request_timeout, first_id=self._first_id
-            )
+            wire = Wire(self._listener, self._clock, patience=self._timing.request_timeout, first_id=self._first_id)
             try:
                 await wire.connect(self._host, port, self._client_id, self._timing.connect_timeout)
             except ConnectionFailed as error:
@@ -151,7 +149,9 @@ class Connection:
         """Write the line of a refused connect, once a minute; return how long to wait before the next try."""
         where = f"{self._host}:{'/'.join(map(str, self._ports))}"
         if error.code == CLIENT_ID_IN_USE:
-            wait = float(min(self._timing.reconnect * 2 ** min(self._refusals, MOST_DOUBLINGS), self._timing.backoff_most))
+            wait = float(
+                min(self._timing.reconnect * 2 ** min(self._refusals, MOST_DOUBLINGS), self._timing.backoff_most)
+            )
             self._refusals += 1
             text = _("客户号{}已被其他程序占用（326），{:.0f}秒后重试；请关闭该程序或修改“客户号”").format(
                 self._client_id, wait
@@ -184,6 +184,8 @@ class Connection:
         try:
             done, _pending = await asyncio.wait(keepers, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                if task.cancelled():  # not by us: it must not pass for our own end
+                    raise ConnectionFailed(_("内部任务中断"), about="TWS")
                 task.result()
         except BrokerError as error:
             self._log(_("TWS连接已放弃（{}），重新连接").format(error.text))

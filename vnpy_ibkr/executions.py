@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -18,9 +17,7 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import Fill, FillReport, OrderReport, TrackedOrder, exact
 
 from .contracts import Contracts
-from .orders import NOWHERE, OUR_REF, Orders, Outlet, order_keys
-from .settings import Settings
-from .wire.tws import unescape
+from .orders import NOWHERE, Orders, Outlet
 
 
 class Executions:
@@ -31,7 +28,6 @@ class Executions:
         orders: Orders,
         outlet: Outlet,
         *,
-        settings: Settings,
         contracts: Contracts,
         clock: Clock,
         timing: Timing,
@@ -40,13 +36,16 @@ class Executions:
         self._orders = orders
         self._outlet = outlet
         self._tracker = outlet.tracker
-        self._settings = settings
         self._contracts = contracts
         self._clock = clock
         self._timing = timing
         self._on_change = on_change
         self._executions: dict[str, str] = {}
         """Executions that were seen: the stem of execId, and the last correction of it."""
+        self._unintroduced: dict[int, int] = {}
+        """Orders, by permId, of which only a fill is known, and at which reading it came."""
+        self._by_fills: set[str] = set()
+        """Orders that no list names: their size is what was filled."""
         self._awaiting: dict[str, tuple[TrackedOrder, Fill]] = {}
         """Fills that wait for their commission, by execId."""
 
@@ -56,14 +55,14 @@ class Executions:
             self._orders.in_turn(contract, lambda: self._take_execution(contract, execution))
 
     def _take_execution(self, contract: Contract, execution: Execution) -> None:
-        tracked = self._tracker.find(order_keys(execution.permId, execution.clientId, execution.orderId))
-        ref = OUR_REF.fullmatch(execution.orderRef or "")
-        if tracked is None and ref:
-            tracked = self._tracker.get(ref[1])
+        orders = self._orders
+        tracked = orders.find(execution.permId, execution.clientId, execution.orderId, execution.orderRef)
         if tracked is None:
-            tracked = self._adopt_execution(contract, execution, ref)
+            tracked = self._adopt_execution(contract, execution)
         if tracked is None:
             return
+        if tracked.orderid in self._by_fills:
+            tracked.volume = max(tracked.volume, exact(execution.cumQty))
         self._tracker.bind(tracked, str(execution.permId))
         stem, _dot, revision = execution.execId.rpartition(".")
         if stem in self._executions:
@@ -85,12 +84,16 @@ class Executions:
         for fill in new:
             self._hold_for_commission(tracked, fill, execution.execId)
 
-    def _adopt_execution(
-        self, contract: Contract, execution: Execution, ref: re.Match[str] | None
-    ) -> TrackedOrder | None:
-        """A fill of an order that no list names any more: the order is known by its fills alone."""
-        ours = ref is not None and ref[1].startswith(self._outlet.ids.letters)
-        if not execution.permId or (not ours and not self._settings.show_external):
+    def _adopt_execution(self, contract: Contract, execution: Execution) -> TrackedOrder | None:
+        """A fill of an order that nobody has introduced: the lists are read first, which tell its size and state.
+
+        Executions come again with them. An order that no list names then is known by its fills alone.
+        """
+        if not execution.permId:
+            return None
+        first_seen = self._unintroduced.setdefault(execution.permId, self._orders.readings)
+        if first_seen == self._orders.readings:
+            self._orders.wanted.set()
             return None
         symbol, exchange = self._contracts.canonical_of(contract)
         report = OrderReport(
@@ -103,10 +106,9 @@ class Executions:
             volume=exact(execution.cumQty),
             happening=Happening.ACKNOWLEDGED,
         )
-        orderid = ref[1] if ref and ours else self._outlet.ids.external(str(execution.permId))
-        tracked = self._tracker.adopt(orderid, report, self._clock.now())
-        if ref and ours:
-            tracked.external, tracked.reference = False, unescape(ref[2])
+        tracked = self._orders.adopt(report, execution.orderRef)
+        if tracked:
+            self._by_fills.add(tracked.orderid)
         return tracked
 
     def _correct(self, order: TrackedOrder, execution: Execution, stem: str, revision: str) -> None:

@@ -16,7 +16,8 @@ from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import State
 
-from .orders import MANUAL_CLIENT, Orders, Outlet
+from .cancels import MANUAL_CLIENT
+from .orders import Orders, Outlet
 from .settings import Settings
 from .wire.tws import Wire
 
@@ -41,17 +42,20 @@ class OrderSync:
         self._account = account
         self._settings = settings
         self._clock = clock
+        self.incomplete = False
+        """The last reading failed in part: another one is due."""
 
     async def reconcile(self) -> None:
         """Read everything. Raises :class:`BrokerError`."""
         wire = self._wire()
+        self.incomplete = True
         if self._settings.client_id == MANUAL_CLIENT:
             wire.post(lambda: wire.client.reqAutoOpenOrders(True), "reqAutoOpenOrders")
             await wire.ask_plain("openOrders", wire.client.reqOpenOrders)
         await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
         await self._read_ended(wire)
         await self._orders.caught_up()
-        await self._orders.cancel_wanted()
+        self._orders.cancels.send_wanted()
 
     async def refresh(self) -> None:
         """Read the open orders; what ended, only where one of ours is not among them. Raises :class:`BrokerError`."""
@@ -64,8 +68,10 @@ class OrderSync:
 
     async def _read_ended(self, wire: Wire) -> None:
         """Read today's completed orders and the executions of the trading account; each execution counts once."""
+        self.incomplete = True
         for row in await wire.ask_plain("completedOrders", lambda: wire.client.reqCompletedOrders(False)):
             self._orders.in_turn(row.contract, partial(self._orders.take_completed, row))
+        self._orders.readings += 1
         wanted = ExecutionFilter(acctCode=self._account())
         try:
             await wire.ask(lambda req_id: wire.client.reqExecutions(req_id, wanted), "reqExecutions")
@@ -73,3 +79,5 @@ class OrderSync:
             raise
         except BrokerError as error:
             self._outlet.log(_("查询成交失败（{}），将自动重试").format(error.text))
+            return
+        self.incomplete = False

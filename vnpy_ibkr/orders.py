@@ -7,9 +7,10 @@ code alone never ends an order that TWS calls live (reference "tws-api", section
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import Fill, OrderReport, OrderTracker, TrackedOrder, exact
 
+from .cancels import Address, Cancels
 from .contracts import Contracts
 from .errors import OrderEffect, order_effect, words_for
 from .order_checks import OrderChecks
@@ -47,8 +49,8 @@ STATUS2HAPPENING = {
 INACTIVE = "Inactive"
 ACTION2DIRECTION = {"BUY": Direction.LONG, "SELL": Direction.SHORT, "SSHORT": Direction.SHORT}
 TYPE_IB2VT = {"LMT": OrderType.LIMIT, "MKT": OrderType.MARKET, "STP": OrderType.STOP}
-MANUAL_CLIENT = 0
-"""Orders placed by hand in TWS belong to client id 0 (section 12)."""
+TOO_FAST = 100
+DUPLICATE_ID = 103
 NOWHERE = Contract()
 """For news that names no instrument."""
 OUR_REF = re.compile(r"([A-Z]{2}[0-9a-z]+-[0-9a-z]+)\|(.*)", re.DOTALL)
@@ -65,14 +67,6 @@ class Outlet(Protocol):
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None: ...
     def log(self, text: str) -> None: ...
     def spawn(self, work: Any, name: str) -> Any: ...
-
-
-@dataclass
-class _Address:
-    """How TWS is told which order is meant: only its own client may cancel it (section 12)."""
-
-    client_id: int
-    order_id: int
 
 
 class Orders:
@@ -102,12 +96,29 @@ class Orders:
         self._timing = timing
         self._on_change = on_change
         self._patience = Patience(timing.repeat_line, clock)
-        self._addresses: dict[str, _Address] = {}
+        self._addresses: dict[str, Address] = {}
+        self._by_address: dict[tuple[int, int], TrackedOrder] = {}
+        """Orders by client id and order id: names that TWS may give again, so permId and orderRef come first."""
+        self._not_shown: set[str] = set()
+        """permIds of orders that are not shown: of other accounts, or external ones where nobody wants them."""
+        self._asked_for_fills: dict[str, Decimal] = {}
+        """Filled volumes, by local id, for which executions were asked since some were missing."""
         self._codes: dict[str, str] = {}
         """Why TWS refuses an order, by local id: said by a code before the status says what it means."""
         self._backlog: list[tuple[Contract, Callable[[], None]]] = []
         """News that waits until the instruments before it are known: a row tells neither exchange nor month."""
         self._orphans_told = False
+        self.cancels = Cancels(
+            outlet,
+            settings=settings,
+            wire=wire,
+            address_of=self._addresses.get,
+            on_sent=self._forget_code,
+            clock=clock,
+            timing=timing,
+        )
+        self.readings = 0
+        """How often everything was read: what a later reading still does not name, no list names."""
         self.wanted = asyncio.Event()
         """Set when the open orders should be read soon."""
 
@@ -131,16 +142,20 @@ class Orders:
             self._tracker.happen(order, Happening.CANCELLED, _("发送前已撤单"))
             self._outlet.push_order(order)
             return
-        order_id = wire.next_id()
-        self._address(order, self._settings.client_id, order_id)
-        self._tracker.happen(order, Happening.SENT)
-        order.sent = self._clock.monotonic()
         try:
+            order_id = wire.next_id()
+            self._address(order, self._settings.client_id, order_id)
+            self._tracker.happen(order, Happening.SENT)
+            order.sent = self._clock.monotonic()
             wire.post(lambda: wire.client.placeOrder(order_id, instrument.contract, made), "placeOrder")
         except ConnectionFailed as error:
             self._outlet.refuse(order, _("未发送：{}").format(error.text))
             return
+        except Exception as error:  # noqa: BLE001  what cannot be written as a message has not left: it must have an end
+            self._outlet.refuse(order, _("内部错误，未发送：{!r}").format(error))
+            return
         self._outlet.spawn(self._watch(order), "watch")
+        await wire.written()
 
     async def _watch(self, order: TrackedOrder) -> None:
         """An order that gets no answer is probably waiting in TWS for a person."""
@@ -156,6 +171,7 @@ class Orders:
 
     def lose_connection(self) -> None:
         """The socket is gone: what was sent and not answered is unknown, and stays so until TWS names it."""
+        self._not_shown.clear()
         for order in self._tracker.active():
             if order.state is State.SENDING:
                 self._tracker.happen(order, Happening.LOST)
@@ -166,52 +182,13 @@ class Orders:
                     )
                 )
 
-    # ------------------------------------------------------------------ cancelling
-
     async def cancel(self, orderid: str) -> None:
-        """Cancel one order, where TWS lets this client do it."""
-        order = self._tracker.get(orderid)
-        if order is None:
-            self._outlet.log(_("找不到委托{}，无法撤单").format(orderid))
-            return
-        if not order.active:
-            self._outlet.log(_("委托{}已结束，无需撤单").format(orderid))
-            return
-        if order.state is State.NEW:
-            order.cancel_wanted = True
-            return
-        address = self._addresses.get(orderid)
-        if address is None or address.order_id <= 0 or address.client_id != self._settings.client_id:
-            self._outlet.log(self._foreign(order, address))
-            return
-        try:
-            wire = self._wire()
-            wire.post(lambda: wire.client.cancelOrder(address.order_id), "cancelOrder")
-            order.cancel_wanted = False
-        except ConnectionFailed as error:
-            order.cancel_wanted = True
-            self._outlet.log(_("委托{}的撤单未能发出（{}），恢复连接后自动发出").format(orderid, error.text))
-
-    def _foreign(self, order: TrackedOrder, address: _Address | None) -> str:
-        if address is None or address.client_id == MANUAL_CLIENT:
-            return _("委托{}是在TWS中手动下的单，只有客户号为0的连接可以撤单；请在TWS中撤单，或将“客户号”设为0").format(
-                order.orderid
-            )
-        return _("委托{}由客户号{}下单，TWS只允许该客户号撤单；请用该客户号连接，或在TWS中撤单").format(
-            order.orderid, address.client_id
-        )
-
-    async def cancel_wanted(self) -> None:
-        """Send the cancels that an outage kept."""
-        for order in self._tracker.active():
-            if order.cancel_wanted and order.orderid in self._addresses:
-                await self.cancel(order.orderid)
+        """Cancel one order, where TWS lets this client do it; return when TWS answered, or took too long to."""
+        await self.cancels.cancel(orderid)
 
     async def cancel_all(self) -> None:
         """Cancel our working orders one by one; orders placed elsewhere only where 外部委托 says so."""
-        for order in self._tracker.active():
-            if not order.external or self._settings.cancel_external:
-                await self.cancel(order.orderid)
+        await self.cancels.cancel_all()
 
     # ------------------------------------------------------------------ what TWS says
 
@@ -232,7 +209,11 @@ class Orders:
                 self._outlet.log(_("无法查询委托或成交的合约（{}），按原始代码显示").format(error.text))
             waiting, self._backlog = self._backlog, []
             for _contract, take in waiting:
-                take()
+                try:
+                    take()
+                except Exception as error:  # noqa: BLE001  one bad row must not cost the news behind it
+                    self._outlet.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
+                    self.wanted.set()
 
     async def caught_up(self) -> None:
         """Return when no news waits any more."""
@@ -241,12 +222,17 @@ class Orders:
 
     def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         """openOrder: everything about one order of any client."""
-        if not order.whatIf and self.is_ours(order.account):
+        if order.whatIf:
+            return
+        if self.is_ours(order.account):
             self.in_turn(contract, lambda: self._take_open_order(contract, order, state))
+        else:
+            self._not_shown.add(str(order.permId))
 
     def _take_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         tracked = self._identify(contract, order, state.status)
         if tracked is None:
+            self._not_shown.add(str(order.permId))
             return
         report = self._report(contract, order, state.status, tracked)
         if report:
@@ -257,9 +243,10 @@ class Orders:
         self.in_turn(NOWHERE, lambda: self._take_status(status))
 
     def _take_status(self, status: OrderStatus) -> None:
-        tracked = self._tracker.find(order_keys(status.perm_id, status.client_id, status.order_id))
+        tracked = self.find(status.perm_id, status.client_id, status.order_id)
         if tracked is None:
-            self.wanted.set()  # openOrder will introduce it
+            if str(status.perm_id) not in self._not_shown:
+                self.wanted.set()  # openOrder will introduce it
             return
         if status.perm_id:
             self._tracker.bind(tracked, str(status.perm_id))
@@ -282,15 +269,20 @@ class Orders:
 
     def on_code(self, order_id: int, code: int, text: str, reject_json: str) -> bool:
         """An error code under an order's id; return whether there is such an order."""
-        tracked = self._tracker.find([_client_key(self._settings.client_id, order_id)])
+        tracked = self._by_address.get((self._settings.client_id, order_id))
         if tracked is None:
             return False
+        if code == DUPLICATE_ID:
+            self._ask_for_ids()
+        elif code == TOO_FAST:
+            self.cancels.repeat(tracked)
         words = words_for(code, text)
         effect = order_effect(code, acknowledged=_is_live(tracked))
         if effect is OrderEffect.KEEP:
             self._outlet.log(_("委托{} {}：{}").format(tracked.orderid, tracked.vt_symbol, words))
         elif effect is OrderEffect.CANCEL_FAILED:
             self._outlet.log(_("委托{}的撤单或改单未成功：{}").format(tracked.orderid, words))
+            self.cancels.answered(tracked.orderid)
             self.wanted.set()
         elif effect in (OrderEffect.REJECT, OrderEffect.CANCEL):
             if effect is OrderEffect.REJECT:
@@ -309,14 +301,28 @@ class Orders:
         await self._clock.sleep(self._timing.code_grace)
         if not order.active:
             return
-        if effect is OrderEffect.REJECT and heard == (order.state, order.traded) and not _is_live(order):
-            self._outlet.refuse(order, words)
+        if heard == (order.state, order.traded) and not _is_live(order):
+            ended = Happening.REJECTED if effect is OrderEffect.REJECT else Happening.CANCELLED
+            self._tracker.happen(order, ended, words)
+            self._outlet.push_order(order)
+            self._tell_rejection(order)
+            self.cancels.answered(order.orderid)
             return
         self._outlet.log(_("委托{}收到代码{}，但TWS仍显示有效，向TWS核实").format(order.orderid, words))
         self.wanted.set()
 
+    def _forget_code(self, orderid: str) -> None:
+        """A cancel was sent: whatever was said before, the order now ends by our own wish."""
+        self._codes.pop(orderid, None)
+
+    def _ask_for_ids(self) -> None:
+        """Somebody used ids beside us: TWS tells where they begin now."""
+        with contextlib.suppress(ConnectionFailed):  # the next connection begins with them
+            wire = self._wire()
+            wire.post(lambda: wire.client.reqIds(1), "reqIds")
+
     def on_bound(self, perm_id: int, client_id: int, order_id: int) -> None:
-        """A manual order became this client's own."""
+        """A manual order became this client's own, under an id below zero (section 12)."""
         tracked = self._tracker.find([str(perm_id)])
         if tracked:
             self._address(tracked, client_id, order_id)
@@ -327,12 +333,12 @@ class Orders:
         if not self.is_ours(order.account) or not order.permId:
             return
         filled = exact(order.filledQuantity) if _is_number(order.filledQuantity) else Decimal(0)
-        ref = OUR_REF.fullmatch(order.orderRef or "")
-        tracked = self._tracker.find([str(order.permId)]) or (self._tracker.get(ref[1]) if ref else None)
+        tracked = self.find(order.permId, 0, 0, order.orderRef)
         order.totalQuantity = float(exact(order.totalQuantity) + filled)
         if tracked is None:
-            tracked = self._adopt(completed.contract, order, state.status, ref)
+            tracked = self._adopt(completed.contract, order, state.status)
         if tracked is None:
+            self._not_shown.add(str(order.permId))
             return
         self._tracker.bind(tracked, str(order.permId))
         report = self._report(completed.contract, order, state.status, tracked)
@@ -341,42 +347,61 @@ class Orders:
             reason = report.reason or (state.completedStatus or "").strip()
             self._apply(tracked, _with(report, ended, filled, reason))
 
+    def find(self, perm_id: int, client_id: int, order_id: int, order_ref: str = "") -> TrackedOrder | None:
+        """Return the order that news is about. permId and our own orderRef name one order for ever, other ids do not.
+
+        A person who copies an order in TWS copies its orderRef, too: under another permId it is another order.
+        """
+        named = self._tracker.find([str(perm_id)]) if perm_id else None
+        if named is None:
+            mine = self.our_ref(order_ref)
+            named = self._tracker.get(mine[0]) if mine else self._by_address.get((client_id, order_id))
+        if named and perm_id and named.broker_id not in ("", str(perm_id)):
+            return None
+        return named
+
+    def our_ref(self, order_ref: str) -> tuple[str, str] | None:
+        """Return local id and reference of an orderRef that this gateway wrote, now or in an earlier run."""
+        ref = OUR_REF.fullmatch(order_ref or "")
+        return (ref[1], unescape(ref[2])) if ref and ref[1].startswith(self._outlet.ids.letters) else None
+
     def _identify(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
         """Return the order that is meant, introduced now if it is new here."""
-        ref = OUR_REF.fullmatch(order.orderRef or "")
-        tracked = self._tracker.find(order_keys(order.permId, order.clientId, order.orderId))
-        if tracked is None and ref:
-            tracked = self._tracker.get(ref[1])
+        tracked = self.find(order.permId, order.clientId, order.orderId, order.orderRef)
         if tracked is None:
-            tracked = self._adopt(contract, order, status, ref)
+            tracked = self._adopt(contract, order, status)
         if tracked is None:
             return None
         if order.permId:
             self._tracker.bind(tracked, str(order.permId))
-        if order.orderId or order.clientId:
-            self._address(tracked, order.clientId, order.orderId)
+        self._address(tracked, order.clientId, order.orderId)
+        if not tracked.external:
+            self._warn_of_orphan(tracked, order.clientId)
         return tracked
 
-    def _adopt(self, contract: Contract, order: Order, status: str, ref: re.Match[str] | None) -> TrackedOrder | None:
+    def _adopt(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
         """An order that this process did not place: of an earlier run of ours, of another client, or of a person."""
-        if not order.permId:
+        report = self._report(contract, order, status, None) if order.permId else None
+        tracked = self.adopt(report, order.orderRef) if report else None
+        if tracked:
+            self._outlet.push_order(tracked)
+        return tracked
+
+    def adopt(self, report: OrderReport, order_ref: str) -> TrackedOrder | None:
+        """Begin to track such an order, if it is to be shown."""
+        mine = self.our_ref(order_ref)
+        if mine and self._tracker.get(mine[0]):
+            mine = None  # a copy of an order that is known
+        if not mine and not self._settings.show_external:
             return None
-        ours = ref is not None and ref[1].startswith(self._outlet.ids.letters)
-        if not ours and not self._settings.show_external:
-            return None
-        report = self._report(contract, order, status, None)
-        if report is None:
-            return None
-        orderid = ref[1] if ref and ours else self._outlet.ids.external(str(order.permId))
+        orderid = mine[0] if mine else self._outlet.ids.external(report.broker_id)
         tracked = self._tracker.adopt(orderid, report, self._clock.now())
-        if ref and ours:
-            tracked.external, tracked.reference = False, unescape(ref[2])
-            self._warn_of_orphan(tracked, order.clientId)
-        self._outlet.push_order(tracked)
+        if mine:
+            tracked.external, tracked.reference = False, mine[1]
         return tracked
 
     def _warn_of_orphan(self, order: TrackedOrder, client_id: int) -> None:
-        if client_id == self._settings.client_id or self._orphans_told:
+        if client_id == self._settings.client_id or self._orphans_told or not order.active:
             return
         self._orphans_told = True
         self._outlet.log(
@@ -425,19 +450,35 @@ class Orders:
             return
         self._outlet.push_order(order)
         self._on_change()
-        if was_active and order.state is State.REJECTED:
+        if not order.active:
+            self.cancels.answered(order.orderid)
+        if order.traded > order.counted:
+            self._outlet.spawn(self._miss_fills(order), "fills")
+        if was_active:
+            self._tell_rejection(order)
+        if order.cancel_wanted and order.active:
+            self.cancels.send(order.orderid)
+
+    def _tell_rejection(self, order: TrackedOrder) -> None:
+        if order.state is State.REJECTED:
             self._outlet.log(
                 _("委托{} {}被拒绝：{}").format(order.orderid, order.vt_symbol, order.reason or _("未说明原因"))
             )
-        if order.cancel_wanted and order.active:
-            self._outlet.spawn(self.cancel(order.orderid), "cancel")
+
+    async def _miss_fills(self, order: TrackedOrder) -> None:
+        """TWS said a volume without its executions: they mostly follow, else they are asked for, once per volume."""
+        volume = order.traded
+        await self._clock.sleep(self._timing.code_grace)
+        if volume > order.counted and self._asked_for_fills.get(order.orderid) != volume:
+            self._asked_for_fills[order.orderid] = volume
+            self.wanted.set()
 
     def _address(self, order: TrackedOrder, client_id: int, order_id: int) -> None:
-        if order_id > 0:
-            self._addresses[order.orderid] = _Address(client_id, order_id)
-            self._tracker.alias(order, _client_key(client_id, order_id))
-        else:
-            self._addresses.setdefault(order.orderid, _Address(client_id, order_id))
+        if order_id == 0:
+            self._addresses.setdefault(order.orderid, Address(client_id, order_id))
+            return
+        self._addresses[order.orderid] = Address(client_id, order_id)
+        self._by_address[client_id, order_id] = order
 
     def is_ours(self, account: str) -> bool:
         return not account or account == self._account()
@@ -445,16 +486,6 @@ class Orders:
 
 def _with(report: OrderReport, happening: Happening, traded: Decimal, reason: str) -> OrderReport:
     return replace(report, happening=happening, traded=traded, reason=reason if happening is Happening.REJECTED else "")
-
-
-def order_keys(perm_id: int, client_id: int, order_id: int) -> list[str]:
-    """permId is the true key; ids of a client count for that client only (section 12)."""
-    keys = [str(perm_id)] if perm_id else []
-    return [*keys, _client_key(client_id, order_id)] if order_id > 0 else keys
-
-
-def _client_key(client_id: int, order_id: int) -> str:
-    return f"c{client_id}-{order_id}"
 
 
 def _is_live(order: TrackedOrder) -> bool:

@@ -31,6 +31,7 @@ from vnpy_brokerkit.wishes import symbols_in_use
 from .accounts import Accounts
 from .connection import Connection, Link
 from .contracts import Contracts, Key, spelling
+from .errors import words_for
 from .executions import Executions
 from .history import History
 from .market_data import MarketData
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .gateway import IbkrGateway
 
 SIMULATED_PREFIX = "SIM-"
+REFUSED_AS_INVALID = 321
 ROUTES_FILE = "broker_routes.json"
 CASH_KINDS = frozenset({"现金", "IRA"})
 NO_SHORT_WORDS = ("IRA", "ROTH", "CASH")
@@ -83,6 +85,8 @@ class IbkrSession(Session):
         self._first = True
         self._ready = False
         self._account = settings.account
+        self._said_once: set[int] = set()
+        """Codes that are told once on a connection."""
         self._locked = ""
         """Why no order may be sent on this connection, for as long as it lasts."""
         self._used = {self._key_of(name) for name in symbols_in_use(TEMP_DIR)} - {None}
@@ -115,6 +119,8 @@ class IbkrSession(Session):
         try:
             done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                if task.cancelled():
+                    raise RuntimeError("a keeper was cancelled by nobody")
                 task.result()  # none of them ends by itself: what broke it is told by who started us
         finally:
             for task in tasks:
@@ -230,7 +236,6 @@ class IbkrSession(Session):
         executions = Executions(
             orders,
             gateway,
-            settings=settings,
             contracts=contracts,
             clock=self._clock,
             timing=self._timing,
@@ -296,10 +301,15 @@ class IbkrSession(Session):
         if rooms.connection.on_code(code, text):
             rooms.market_data.on_farm(code, text)
             return
-        if req_id > 0 and rooms.orders.on_code(req_id, code, text, reject_json):
+        if req_id not in (0, -1) and rooms.orders.on_code(req_id, code, text, reject_json):
             return
+        if code == REFUSED_AS_INVALID:
+            # A read-only API refuses every list, and would say so at each reading.
+            if code in self._said_once:
+                return
+            self._said_once.add(code)
         if self._patience.may_say(f"code-{code}-{req_id}"):
-            self._gateway.log(_("TWS：{} {}").format(code, text))
+            self._gateway.log(words_for(code, text))
 
     def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         if self._rooms:
@@ -339,6 +349,8 @@ class IbkrSession(Session):
     def on_bad_message(self, text: str) -> None:
         if self._patience.may_say("bad-message"):
             self._gateway.log(_("一条TWS消息无法解析，已跳过：{}").format(text))
+        if self._rooms:
+            self._rooms.orders.wanted.set()  # it may have been news of an order
 
     def _on_price(self, vt_symbol: str) -> None:
         self._to_mark.add(vt_symbol)
@@ -346,8 +358,10 @@ class IbkrSession(Session):
 
     def _on_down(self) -> None:
         self._ready = False
+        self._said_once.clear()
         if self._rooms:
             self._rooms.market_data.on_link(False)
+            self._rooms.orders.cancels.recall()
             if self._rooms.connection.link is Link.DOWN:
                 self._rooms.market_data.lose()
                 self._rooms.orders.lose_connection()
@@ -364,6 +378,7 @@ class IbkrSession(Session):
             self._choose_account(rooms.connection.wire.accounts, rooms.connection.port, first)
         if first and self._patience.may_say("cache"):
             rooms.contracts.load_cache()
+        rooms.orders.cancels.recall()
         await rooms.order_sync.reconcile()
         await rooms.accounts.start()
         rooms.market_data.on_link(True)
@@ -462,17 +477,19 @@ class IbkrSession(Session):
     async def _keep_orders(self, rooms: Rooms) -> None:
         """Read open orders when something asks for it, and at intervals while orders are active."""
         while True:
-            busy = bool(self._gateway.tracker.active())
+            busy = bool(self._gateway.tracker.active()) or rooms.order_sync.incomplete
             pause = self._timing.orders_poll if busy else self._timing.orders_poll_idle
             with contextlib.suppress(asyncio.TimeoutError):
                 await within(pause, rooms.orders.wanted.wait())
             if not self._ready or not rooms.connection.up:
                 await self._clock.sleep(min(pause, 0.2))
                 continue
-            asked = rooms.orders.wanted.is_set()
+            everything = rooms.orders.wanted.is_set() or rooms.order_sync.incomplete
             rooms.orders.wanted.clear()
             async with self._surviving():
-                await (rooms.order_sync.reconcile() if asked else rooms.order_sync.refresh())
+                await (rooms.order_sync.reconcile() if everything else rooms.order_sync.refresh())
+            # However much is asked for: TWS is not to be flooded with readings.
+            await self._clock.sleep(self._timing.settle_apart)
 
     async def _keep_funds(self, rooms: Rooms) -> None:
         """Positions and funds, soon after a change and at intervals: TWS by itself tells funds every 3 minutes."""

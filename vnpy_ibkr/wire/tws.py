@@ -25,7 +25,7 @@ from ib_async.objects import BarData, CommissionReport, Execution
 from ib_async.order import Order, OrderState
 
 from vnpy_brokerkit.clock import Clock
-from vnpy_brokerkit.errors import ConnectionFailed, ProtocolError, TimedOut
+from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, ProtocolError, TimedOut
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.waiting import within
 
@@ -142,7 +142,7 @@ class Wire:
     TimezoneTWS = ""
 
     def __init__(self, listener: Listener, clock: Clock, *, patience: float = 10, first_id: int = 0) -> None:
-        """``patience``: seconds that a request may take. Ids begin at ``first_id``, or where TWS says if that is more."""
+        """``patience``: seconds that a request may take. Ids begin at ``first_id``, or above it where TWS says so."""
         self._listener = listener
         self._clock = clock
         self._patience = patience
@@ -195,8 +195,7 @@ class Wire:
             self._closed.set_result(self._reason or reason)
         error = ConnectionFailed(_("与TWS的连接已断开"), about="TWS")
         for pending in list(self._pending.values()):
-            if not pending.future.done():
-                pending.future.set_exception(error)
+            _fail(pending.future, error)
         self._pending.clear()
         self._streams.clear()
 
@@ -241,8 +240,12 @@ class Wire:
             self._send(send, about)
             return await within(patience, _result(future))
         except asyncio.TimeoutError:
-            raise TimedOut(_("TWS在{:g}秒内没有应答").format(patience), about=about) from None
+            late = TimedOut(_("TWS在{:g}秒内没有应答").format(patience), about=about)
+            _fail(future, late)
+            raise late from None
         finally:
+            # Who asked for the same meanwhile must not wait for ever.
+            _fail(future, ConnectionFailed(_("与TWS的连接已断开"), about=about))
             if self._pending.get(key) is pending:
                 del self._pending[key]
 
@@ -504,7 +507,15 @@ class Wire:
 
 
 async def _result(future: asyncio.Future[list[Any]]) -> list[Any]:
-    return await future
+    """Wait for an answer that others may wait for, too: giving up must not cancel it, which would look to them as if
+    they themselves were cancelled."""
+    return await asyncio.shield(future)
+
+
+def _fail(future: asyncio.Future[list[Any]], error: BrokerError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # seen, also where nobody else waits
 
 
 class _Teller(logging.Handler):
