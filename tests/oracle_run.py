@@ -6,6 +6,7 @@ nothing was sent twice; nothing went backwards on the way; every order of ours h
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -69,7 +70,7 @@ RANK = {
 }
 """How far along an order is; a cancelled one may turn out to have been filled to the end."""
 
-NEVER_SAID = ("内部错误", "冲突", "无法核实", "不在券商的当日和历史列表中")
+NEVER_SAID = re.compile("(?<!TWS)内部错误|冲突|无法核实|不在券商的当日和历史列表中")
 """Lines that none of the scripts gives a reason for."""
 
 
@@ -345,4 +346,4 @@ def _wrong_steps(seen: Recorder) -> list[str]:
 
 
 def _wrong_lines(seen: Recorder) -> list[str]:
-    return [line for line in seen.log_lines() if any(words in line for words in NEVER_SAID)]
+    return [line for line in seen.log_lines() if NEVER_SAID.search(line)]

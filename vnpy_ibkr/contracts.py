@@ -156,7 +156,9 @@ class Contracts:
         keys = [
             key
             for key in dict.fromkeys(wanted)
-            if self.get(*key) is None and now - self._missing.get(key, -MISSING_FOR) >= MISSING_FOR
+            # What an earlier session knew is asked for again at once: it is TWS that was not ready (a nightly reset).
+            if self.get(*key) is None
+            and (self.seen_before(*key) or now - self._missing.get(key, -MISSING_FOR) >= MISSING_FOR)
         ]
         await self._all(self._learn(key) for key in keys)
 

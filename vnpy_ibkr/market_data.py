@@ -22,6 +22,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Segment
+from vnpy_brokerkit.waiting import within
 
 from .board import Board, Level
 from .channel import Channel
@@ -164,7 +165,8 @@ class MarketData:
         if show or key not in self._missing:
             name = f"{key[0]}.{key[1].value}"
             if self._contracts.seen_before(*key):
-                self._log(_("TWS暂时找不到合约{}（可能正在每日重置），稍后自动重试").format(name))
+                if self._patience.may_say(f"missing-{name}"):
+                    self._log(_("TWS暂时找不到合约{}（可能正在每日重置），稍后自动重试").format(name))
             else:
                 self._log(_("找不到合约{}（已在{}查询），请检查代码和交易所").format(name, "TWS"))
         self._missing[key] = show or self._missing.get(key, False)
@@ -215,7 +217,7 @@ class MarketData:
             return None
         if line.alive and not line.heard.is_set():
             with contextlib.suppress(asyncio.TimeoutError):  # without any price the caller sees a board with zeros
-                await asyncio.wait_for(line.heard.wait(), self._timing.book_wait)
+                await within(self._timing.book_wait, line.heard.wait())
         return line.board
 
     def close(self) -> None:

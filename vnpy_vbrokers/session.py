@@ -111,6 +111,8 @@ class VbrokersSession(Session):
         try:
             done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                if task.cancelled():
+                    raise RuntimeError(_("内部任务中断"))
                 task.result()  # a keeper never ends by itself: what broke it is told by who started us
         finally:
             for task in tasks:
