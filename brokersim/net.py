@@ -105,7 +105,7 @@ class Listener:
             await self._serve(reader, writer)
         except (ConnectionError, TimeoutError):
             logger.debug("a client went away", exc_info=True)
-        except Exception:
+        except Exception:  # one client's fault must not end the simulator: it is logged whole
             logger.exception("brokersim: connection ended by an error")
         finally:
             writer.close()

@@ -27,11 +27,11 @@ import vnpy.trader.utility  # noqa: E402  its folder is decided here
 os.chdir(_before)
 assert Path(_HOME.name).resolve() == vnpy.trader.utility.TRADER_DIR.resolve()
 
-import pytest  # noqa: E402
+import pytest  # noqa: E402  after vn.py's folder is decided
 
 pytest_plugins: tuple[str, ...] = ()
 try:
-    import PySide6.QtWidgets  # noqa: F401
+    import PySide6.QtWidgets  # noqa: F401  only whether it can be
 except ImportError:  # a Qt library is missing: the GUI tests skip with that reason, the others run
     pass
 else:
@@ -39,7 +39,7 @@ else:
     os.environ.setdefault("PYTEST_QT_API", "pyside6")
     pytest_plugins = ("pytestqt.plugin",)
 
-from tests.harness import DATA, Rig  # noqa: E402
+from tests.harness import DATA, Rig  # noqa: E402  it imports vn.py
 
 
 @pytest.fixture

@@ -38,12 +38,12 @@ class FakeGateway(BaseGateway):
 
     default_name = "VBROKERS"
     # vn.py's own class attributes: a ClassVar cannot override them, and a list among the settings is its drop-down.
-    default_setting = {  # noqa: RUF012
-        "环境": ["内置模拟", "测试环境", "实盘"],  # type: ignore[dict-item]
+    default_setting = {  # noqa: RUF012  vn.py reads it from the class
+        "环境": ["内置模拟", "测试环境", "实盘"],  # type: ignore[dict-item]  # a list is a drop-down, whatever vn.py's annotation says
         "端口": 11111,
         "交易密码": "",
     }
-    exchanges = [Exchange.SEHK, Exchange.SMART]  # noqa: RUF012
+    exchanges = [Exchange.SEHK, Exchange.SMART]  # noqa: RUF012  the same
 
     def __init__(self, event_engine: EventEngine, gateway_name: str) -> None:
         super().__init__(event_engine, gateway_name)

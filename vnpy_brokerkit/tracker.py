@@ -236,7 +236,7 @@ class OrderTracker:
         new: list[Fill] = []
         for start, end in _uncovered(low, high, order.fills):
             fill = Fill(
-                tradeid=report.tradeid if report.tradeid and not new else f"{order.broker_id}-{_plain(end)}",
+                tradeid=report.tradeid if report.tradeid and not new else f"{order.broker_id}-{plain_text(end)}",
                 volume=end - start,
                 price=report.price,
                 low=start,
@@ -331,7 +331,7 @@ def _uncovered(low: Decimal, high: Decimal, fills: list[Fill]) -> list[tuple[Dec
     return gaps
 
 
-def _plain(number: Decimal) -> str:
-    """Write a quantity without exponent or trailing zeros: 100, 0.5."""
+def plain_text(number: Decimal) -> str:
+    """Write a price or quantity without exponent or trailing zeros, as wires and ids want it: 100, 0.5."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

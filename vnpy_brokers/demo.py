@@ -131,7 +131,7 @@ def _guarded(handler: Callable[[DemoScript, Event], None]) -> Callable[[DemoScri
     def guarded(self: DemoScript, event: Event) -> None:
         try:
             handler(self, event)
-        except Exception:
+        except Exception:  # let out, it would end vn.py's event thread: it is logged whole
             logger.exception("demo script: %s", handler.__name__)
 
     return guarded

@@ -7,7 +7,6 @@ Everything that can be known to be wrong is refused here, in words, before a byt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from vnpy.trader.constant import Direction, OrderType
@@ -19,7 +18,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.price_grid import align, on_grid
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import ZERO, TrackedOrder
+from vnpy_brokerkit.tracker import ZERO, TrackedOrder, plain_text
 from vnpy_brokerkit.trading_hours import Region, Segment, auction
 
 from .contracts import EXCHANGE2MARKET, Instrument
@@ -172,9 +171,3 @@ class OrderChecks:
         if self._settings.hk_limit == "自动" and auction(Region.HK, self._clock.now()):
             return TYPE_AUCTION_LIMIT
         return TYPE_ENHANCED
-
-
-def plain_text(number: Decimal) -> str:
-    """Write a price or quantity as the wire wants it: no exponent, no trailing zeros."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -23,10 +23,10 @@ from vnpy_brokerkit.lifecycle import Happening, State
 from vnpy_brokerkit.reconcile import Key, likeness, may_be_ours
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder
+from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder, plain_text
 
 from .contracts import EXCHANGE2MARKET, MARKETS, to_code
-from .order_checks import OrderChecks, plain_text
+from .order_checks import OrderChecks
 from .order_lists import fill_of_push, report_of_push
 from .settings import Settings
 from .wire.push import OrderUpdate
