@@ -118,6 +118,22 @@ def test_seconds_reach_back_over_the_night(real: tuple[brokersim.Simulation, Raw
     assert [at.day for at in stamps] == [8] * 20 + [9] * 10
 
 
+@pytest.mark.parametrize(("clock", "least"), [("2026-11-20T13:33:30Z", 390), ("2026-11-21T18:00:00Z", 390)])
+def test_the_young_day_of_a_wall_clock_is_no_day_yet(clock: str, least: int) -> None:
+    with brokersim.running(vbrokers=False, tws=True) as sim:
+        assert sim.tws_address is not None
+        with connected(sim.tws_address) as client:
+            sim.set_clock(clock)
+            sim.pause()
+            got = bars(client, *history_request(1, AAPL, "1 min", "1 D"))
+            assert len(got) >= least
+            assert int(got[-1][0]) > datetime.fromisoformat(clock).timestamp() - 4 * 86_400
+            sim.resume()
+            sim.advance(130)
+            later = bars(client, *history_request(2, AAPL, "1 min", "1 D"))
+            assert len(got) < len(later) <= len(got) + 3
+
+
 def test_prices_before_a_split_are_adjusted(real: tuple[brokersim.Simulation, RawClient]) -> None:
     sim, client = real
     sim.set_clock("2014-06-09T21:00:00Z")

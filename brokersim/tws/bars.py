@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from brokersim.market import Market
 from brokersim.model import ZERO, Bar, Instrument, Interval
-from brokersim.sessions import DAY, TradingDays, day_spans, from_ms, to_ms
+from brokersim.sessions import DAY, TradingDays, day_spans, from_ms, regular_spans, to_ms
 from brokersim.tws.live_bars import WHAT_QUOTES
 
 BAR_SECONDS: dict[str, int] = {
@@ -116,7 +116,7 @@ class BarSource:
         if duration.unit == "S":
             bars = bars[-max(1, duration.count // BAR_SECONDS[size]) :]
         elif duration.unit == "D":
-            dates = set(self._dates(bars)[-duration.count :])
+            dates = set(self._dates(bars)[-self._days_shown(bars, duration) :])
             bars = [bar for bar in bars if self._date(bar) in dates]
         return [self._shown(bar, what) for bar in bars]
 
@@ -174,10 +174,25 @@ class BarSource:
         """Are there fewer bars than a number of trading seconds or days should have."""
         if duration.unit == "S":
             return len(bars) < duration.count // BAR_SECONDS[size]
-        return duration.unit == "D" and len(self._dates(bars)) < duration.count
+        return duration.unit == "D" and len(self._dates(bars)) < self._days_shown(bars, duration)
+
+    def _days_shown(self, bars: Iterable[Bar], duration: Duration) -> int:
+        """A wall clock's present day began with the program, so it counts as a day only when it is as long as one:
+        who asks for a day's minutes gets at least a session."""
+        if self.market.clock.mode == "data":
+            return duration.count
+        today = self._date_of(self.market.clock.now())
+        spans = regular_spans(day_spans(self.instrument, today))
+        session_s = sum(span.end - span.start for span in spans) / 1000
+        begun = [bar.time for bar in bars if self._date(bar) == today]
+        is_young = bool(begun) and (self.market.clock.now() - begun[0]).total_seconds() < session_s
+        return duration.count + is_young
 
     def _date(self, bar: Bar) -> date:
-        return bar.time.astimezone(self._zone).date()
+        return self._date_of(bar.time)
+
+    def _date_of(self, at: datetime) -> date:
+        return at.astimezone(self._zone).date()
 
     def _dates(self, bars: Iterable[Bar]) -> list[date]:
         return sorted({self._date(bar) for bar in bars})
