@@ -38,6 +38,7 @@ from vnpy.trader.object import (
     TickData,
     TradeData,
 )
+from vnpy.trader.utility import TEMP_DIR
 
 import brokersim
 from brokersim.client import Simulation
@@ -71,6 +72,12 @@ SHORT = Timing(
     book_wait=0.3,
     position_interval=0.05,
 )
+
+
+def forget_journals() -> None:
+    """Begin with empty books: another test's broker is another world."""
+    for file in TEMP_DIR.glob("*_orders.db*"):
+        file.unlink()
 
 
 class Recorder:
@@ -141,6 +148,7 @@ class Rig:
         self.sim: Simulation
 
     def __enter__(self: RigT) -> RigT:
+        forget_journals()
         if self._start:
             self.sim = self._stack.enter_context(brokersim.running(**self._options))
         self.event_engine = EventEngine()

@@ -20,6 +20,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -38,9 +39,11 @@ from vnpy.trader.object import (
     TickData,
 )
 
+from .books import Books
 from .clock import Clock, SystemClock
 from .credentials import mask
 from .errors import BrokerError
+from .findings import Findings
 from .guard import Guard, Limits
 from .i18n import _
 from .identity import OrderIds
@@ -90,6 +93,9 @@ class AsyncGateway(BaseGateway):
         """News of orders whose send_order may not have returned to its caller yet."""
         self._guard: Guard | None = None
         self._world = ""
+        self._books = Books(self)
+        self.findings = Findings(gateway_name, self.clock)
+        """What the present reconciliation found, and the reports of the earlier ones."""
         self.subscriptions: dict[tuple[str, Exchange], None] = {}
         """What was subscribed, in order; it outlives a session."""
         self.shown_positions: dict[str, PositionData] = {}
@@ -213,13 +219,42 @@ class AsyncGateway(BaseGateway):
         """Tell the engine an order as it now is."""
         data = self.tracker.order_data(order)
         data.datetime = order.time.astimezone(self.zone)
+        order.shown = True
+        self._books.follow(order)
         self._after_return(order, lambda: self.on_order(data))
 
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None:
         """Tell the engine a fill that was counted."""
+        if not order.shown:
+            self.push_order(order)
         data = self.tracker.trade_data(order, fill)
         data.datetime = fill.time.astimezone(self.zone)
+        self._books.fill(order, fill)
         self._after_return(order, lambda: self.on_trade(data))
+
+    async def intend(self, order: TrackedOrder) -> None:
+        """Put an order on disk that is about to be sent; raise :class:`Refusal` where that can't be done."""
+        await self._books.intend(order)
+
+    def note(self, order: TrackedOrder) -> None:
+        """Put on disk where an order stands, though nothing changed that vn.py sees."""
+        self._books.follow(order)
+
+    def know_foreign(self, broker_id: str) -> None:
+        """Put on disk that an order at the broker is none of ours."""
+        self._books.know_foreign(broker_id)
+
+    def is_foreign(self, broker_id: str) -> bool:
+        """Tell whether an earlier process knew that an order at the broker was none of ours."""
+        return self._books.is_foreign(broker_id)
+
+    async def open_books(self, folder: Path, environment: str, account: str) -> None:
+        """Open the journal of this environment and account, and take up what an earlier process left in it."""
+        await self._books.open(folder, environment, account)
+
+    def reconcile(self) -> None:
+        """Compare everything with the broker soon, and report; returns at once."""
+        self._post(self._query, "reconcile_soon")
 
     def _after_return(self, order: TrackedOrder, push: Callable[[], None]) -> None:
         """Push news of an order, but not before its caller surely has the id (reference "vnpy-engine", trap 4).
@@ -261,6 +296,7 @@ class AsyncGateway(BaseGateway):
         """Begin to trade in this world: another broker's truth, whose orders must not be mixed with those of before."""
         if self._world and self._world != world:
             self.tracker = OrderTracker(self.gateway_name)
+            self._books.leave()
         self._world = world
 
     def guarded_by(self, limits: Limits) -> Guard:
@@ -429,6 +465,7 @@ class AsyncGateway(BaseGateway):
                 self._mutations.clear()
             self._list_what_stays()
             await self._end_session()
+            await self._books.close()
         finally:
             done.set()
 

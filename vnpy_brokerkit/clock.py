@@ -62,6 +62,28 @@ class ShiftedClock(SystemClock):
             self._base, self._at = at, time.monotonic()
 
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the wall clock of who waits for a jump."""
+LEAST_JUMP = 60.0
+"""Seconds by which the wall clock must run ahead to count as a jump: a loaded machine stands still for less."""
+
+
+async def jump(clock: Clock) -> float:
+    """Return when the wall clock has jumped ahead, and by how many seconds: the machine slept, or its clock was set.
+
+    Some systems count sleep in their monotonic time and some do not, so the wall clock alone is looked at. What a
+    sleeping machine had open is then dead, and nobody has told it so.
+    """
+    before = clock.now()
+    while True:
+        await clock.sleep(LOOK_EVERY)
+        now = clock.now()
+        ahead = (now - before).total_seconds() - LOOK_EVERY
+        if ahead >= LEAST_JUMP:
+            return ahead
+        before = now
+
+
 class ManualClock:
     """Virtual time for one event loop: nothing passes until :meth:`advance`, and then it passes at once."""
 

@@ -12,6 +12,7 @@
      │    └── TimedOut       ... because no answer came in time
      ├── ProtocolError       what arrived is not the documented protocol
      ├── HistoryError        bars that are incomplete or not to be had
+     ├── JournalError        the order journal cannot be opened or written: no order may be sent
      └── CredentialsError    no password, a key that is none, a keychain that does not answer
 
 None of them ever crosses into vn.py: a gateway turns them into one log line or a refused order. Each carries what it
@@ -72,6 +73,10 @@ class ProtocolError(BrokerError):
 
 class HistoryError(BrokerError):
     """Raised when a history download is incomplete or cannot be had; a part is never returned as the whole."""
+
+
+class JournalError(BrokerError):
+    """Raised when the order journal is corrupt, taken by another process or cannot be written. Nothing was sent."""
 
 
 class CredentialsError(BrokerError):

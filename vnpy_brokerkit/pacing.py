@@ -23,21 +23,33 @@ class Throttle:
 
 
 class Patience:
-    """Says the same thing once in a while: the first time, then after ``pause`` seconds each."""
+    """Says the same thing once in a while: the first time, then after ``pause`` seconds each.
 
-    def __init__(self, pause: float, clock: Clock) -> None:
+    ``growing``: each pause is twice the one before, until :meth:`forget`. An outage that lasts a night is then told in
+    ten lines, not in five hundred; the first of them come a minute apart, as long as somebody may be looking.
+    """
+
+    def __init__(self, pause: float, clock: Clock, *, growing: bool = False) -> None:
         self._pause = pause
         self._clock = clock
-        self._said: dict[str, float] = {}
+        self._growth = 2.0 if growing else 1.0
+        self._said: dict[str, tuple[float, float]] = {}
+        """What was said: when, and how long it then rests."""
 
     def may_say(self, what: str) -> bool:
         """Return whether it is time to say ``what`` (and count it as said)."""
         now = self._clock.monotonic()
-        if now - self._said.get(what, -self._pause) < self._pause:
+        said, rest = self._said.get(what, (now - self._pause, 0.0))
+        if now - said < rest:
             return False
-        self._said[what] = now
+        self._said[what] = now, max(self._pause, rest * self._growth)
         return True
 
     def forget(self, what: str) -> None:
         """It is over: the next time is a first time again."""
         self._said.pop(what, None)
+
+    def calm(self, what: str) -> None:
+        """It is over, and may come again at once: it then rests ``pause`` seconds from when it was last said."""
+        if what in self._said:
+            self._said[what] = self._said[what][0], self._pause

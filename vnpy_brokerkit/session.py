@@ -37,6 +37,9 @@ class Session:
     def query_position(self) -> None:
         """Read the positions soon."""
 
+    def reconcile_soon(self) -> None:
+        """Compare everything with the broker soon, since somebody asked for it."""
+
     async def bars(self, request: HistoryRequest) -> list[BarData]:
         """Return the bars of a request, complete, oldest first. Raises :class:`BrokerError` rather than a part."""
         return []

@@ -100,6 +100,10 @@ class TrackedOrder:
     cancel_wanted: bool = False
     inferred: bool = False
     """REJECTED because it was absent from the lists, not because somebody said so."""
+    left: bool = False
+    """Its request may have left this machine, now or in an earlier process."""
+    shown: bool = True
+    """Whether vn.py has been told of it; an order of an earlier process is not, before somebody speaks of it."""
 
     @property
     def vt_symbol(self) -> str:
@@ -158,6 +162,11 @@ class OrderTracker:
 
     # -- changing
 
+    def restore(self, order: TrackedOrder) -> None:
+        """Track again an order that an earlier process left, under its own id and the broker's."""
+        self._orders[order.orderid] = order
+        self.bind(order, order.broker_id)
+
     def take(self, orderid: str, request: OrderRequest, time: datetime, born: float) -> TrackedOrder:
         """Begin to track an order of our own, as it was given to us (its symbol may still be another spelling)."""
         order = TrackedOrder(
@@ -191,6 +200,7 @@ class OrderTracker:
             time=report.time or now,
             external=True,
             state=State.PENDING,
+            left=True,
         )
         self._orders[orderid] = order
         self.bind(order, report.broker_id)
@@ -206,6 +216,10 @@ class OrderTracker:
         """Give an order another name to be found by, which is not the number that its fills are counted under."""
         self._by_broker_id.setdefault(name, order)
 
+    def release(self, broker_id: str) -> None:
+        """Take a broker id away from its order: the broker has given the number to another one."""
+        self._by_broker_id.pop(broker_id, None)
+
     def happen(self, order: TrackedOrder, happening: Happening, reason: str = "") -> bool:
         """Move an order along the lifecycle; return whether anything that vn.py sees changed."""
         before = (STATE2VT[order.state], order.reason)
@@ -213,12 +227,14 @@ class OrderTracker:
         if reason and (after is not order.state or not order.reason):
             order.reason = reason
         order.state = after
+        order.left = order.left or happening is Happening.SENT
         return before != (STATE2VT[order.state], order.reason)
 
     def report(self, order: TrackedOrder, report: OrderReport) -> bool:
         """Apply what the broker says of an order; return whether anything that vn.py sees changed."""
         self.bind(order, report.broker_id, *report.aliases)
         before = (order.traded, order.price, order.volume)
+        first = not order.shown
         if order.active and report.volume > 0:
             # The broker's word on price and size wins: the order may have been changed elsewhere.
             order.volume = report.volume
@@ -228,7 +244,7 @@ class OrderTracker:
         order.extra.update(report.extra)
         changed = self.happen(order, report.happening, report.reason)
         changed = self._follow_volume(order) or changed
-        return changed or before != (order.traded, order.price, order.volume)
+        return first or changed or before != (order.traded, order.price, order.volume)
 
     def fill(self, order: TrackedOrder, report: FillReport) -> list[Fill]:
         """Count a fill; return what of it was new: nothing for a repetition, once what it adds otherwise."""

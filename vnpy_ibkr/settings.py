@@ -11,6 +11,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.settings import Reader
 
 ENVIRONMENTS = ("内置模拟", "模拟盘", "实盘")
+ENVIRONMENT2WORD = {"内置模拟": "embedded", "模拟盘": "paper", "实盘": "live"}
 EMBEDDED, PAPER, LIVE = ENVIRONMENTS
 
 ENVIRONMENT2PORTS: Mapping[str, tuple[int, ...]] = {PAPER: (7497, 4002), LIVE: (7496, 4001)}
@@ -82,6 +83,11 @@ class Settings:
     @property
     def embedded(self) -> bool:
         return self.environment == EMBEDDED
+
+    @property
+    def journal_word(self) -> str:
+        """The environment's word in the name of the order journal."""
+        return ENVIRONMENT2WORD[self.environment]
 
     @property
     def world(self) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.clock import Clock, jump
 from vnpy_brokerkit.errors import (
     BrokerError,
     ConnectionFailed,
@@ -106,6 +106,8 @@ class Connection:
         )
         self._lists = Throttle(list_rate, clock)
         self._patience = Patience(timing.repeat_line, clock)
+        self._outage = Patience(timing.repeat_line, clock, growing=True)
+        """For what is said again and again while an outage lasts."""
         self._login_lock = asyncio.Lock()
         self._logins = 0
         self._refused: LoginFailed | None = None
@@ -117,22 +119,38 @@ class Connection:
         self._lost_logins = 0
         """Sessions in a row that were gone as soon as they had begun."""
         self._restore = asyncio.Event()
+        self._awake = asyncio.Event()
+        """Set when the machine has slept: what was waited for may be there by now."""
         self._lost = asyncio.Event()
         self._push_ready = asyncio.Event()
         self._push_writer: asyncio.StreamWriter | None = None
+        self._push_dropped = False
+        """Whether we ended the present push connection ourselves."""
 
     # ------------------------------------------------------------------ life
 
     async def run(self) -> None:
         """Stay connected until cancelled; returns when only a person can help (wrong password)."""
-        push = asyncio.create_task(self._keep_push())
+        keepers = [asyncio.create_task(self._keep_push()), asyncio.create_task(self._keep_awake())]
         try:
             with contextlib.suppress(asyncio.TimeoutError):
                 await within(self._timing.push_wait, self._push_ready.wait())
             await self._keep_session()
         finally:
-            push.cancel()
-            await asyncio.gather(push, return_exceptions=True)
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+
+    async def _keep_awake(self) -> None:
+        """After a sleep of the machine its sockets may be dead and still look open: both channels are made anew."""
+        while True:
+            slept = await jump(self._clock)
+            self._log(_("系统时间跳变{:.0f}分钟（可能刚从休眠恢复），重新连接并核对").format(slept / 60))
+            self._forbidden_until -= slept  # it has been waited, too
+            await self._wire.renew()
+            self.drop_push()
+            self._restore.set()
+            self._awake.set()
 
     async def close(self) -> None:
         """Close the sockets; neither logs the Gateway out nor drops subscriptions that other programs share."""
@@ -147,7 +165,7 @@ class Connection:
                 self._restore.clear()
                 self.phase = Phase.UP
                 await self._on_up()
-                self._patience.forget("http")
+                self._outage.forget("http")
                 self._lost_logins = 0
                 await self._until_trouble()
             except LoginFailed as error:
@@ -165,12 +183,7 @@ class Connection:
 
     async def _until_trouble(self) -> None:
         """Return when a restore is wanted (session or push came back), or when the HTTP channel is lost."""
-        waits = [asyncio.ensure_future(self._restore.wait()), asyncio.ensure_future(self._lost.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await _first_of(self._restore.wait(), self._lost.wait())
         if self._lost.is_set():
             self.phase = Phase.DOWN
             if self._patience.may_say("lost"):
@@ -203,12 +216,13 @@ class Connection:
             self._say_down(error)
             wait = min(self._timing.reconnect * 2**self._lost_logins, self._timing.backoff_most)
             self._lost_logins += 1
-        await self._clock.sleep(max(wait, self._timing.reconnect))
+        self._awake.clear()
+        await _first_of(self._clock.sleep(max(wait, self._timing.reconnect)), self._awake.wait())
         return False
 
     def _say_down(self, error: BrokerError) -> None:
-        if self._patience.may_say("http"):
-            if isinstance(error, ConnectionFailed):
+        if self._outage.may_say("http"):
+            if isinstance(error, ConnectionFailed) and not error.code:  # a code is the answer of a Gateway that is there
                 text = _("无法连接OpenAPI Gateway {}:{}（{}）；请启动Gateway并确认“地址”和“端口”，将自动重连")
             else:
                 text = _("OpenAPI Gateway {}:{}暂不可用（{}）；请确认Gateway已登录券商，将自动重试")
@@ -338,7 +352,7 @@ class Connection:
                     self.address.push_host, self.address.push_port, self._timing.connect_timeout
                 )
             except BrokerError as error:
-                if self._patience.may_say("push"):
+                if self._outage.may_say("push"):
                     self._log(
                         _("无法连接推送端口{}:{}（{}），改用轮询；请确认“推送端口”，将自动重连").format(
                             self.address.push_host, self.address.push_port, error.text
@@ -347,9 +361,9 @@ class Connection:
                 await self._clock.sleep(self._timing.reconnect)
                 continue
             self.push_up = True
-            self._push_writer = writer
+            self._push_writer, self._push_dropped = writer, False
             self._push_ready.set()
-            self._patience.forget("push")
+            self._outage.forget("push")
             if not first:
                 self._log(_("推送已恢复"))
                 # What was pushed in the gap is gone, and a Gateway that came back has forgotten the subscriptions.
@@ -372,7 +386,7 @@ class Connection:
                 self._log(_("推送连接中断（{}），将自动重连").format(error.strerror or type(error).__name__))
                 return
             if not data:
-                if self._patience.may_say("push-end"):
+                if not self._push_dropped and self._patience.may_say("push-end"):
                     self._log(_("推送连接被Gateway关闭，将自动重连"))
                 return
             try:
@@ -383,6 +397,17 @@ class Connection:
                 return
 
     def drop_push(self) -> None:
-        """Give up a push connection that has gone quiet; it is made anew."""
+        """Give up a push connection that may be dead; it is made anew. Who calls this has said why."""
         if self._push_writer:
+            self._push_dropped = True
             self._push_writer.close()
+
+
+async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -155,7 +155,7 @@ class OrderSync:
         self._orders.kinds[row.entrust_id] = row.entrust_type_num or row.entrust_type
         if row.stock_name:
             self._learn_name(report.symbol, report.exchange, row.stock_name)
-        order = self._tracker.find([row.entrust_id])
+        order = self._orders.owner(report)
         if order:
             self._orders.apply(order, report)
         else:

@@ -17,6 +17,7 @@ from vnpy.trader.constant import Exchange, OrderType
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, PermissionDenied, UnknownOutcome
+from vnpy_brokerkit.findings import Findings, Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import Happening, State
@@ -45,10 +46,14 @@ class Outlet(Protocol):
 
     tracker: OrderTracker
     ids: OrderIds
+    findings: Findings
 
     def push_order(self, order: TrackedOrder) -> None: ...
     def refuse(self, order: TrackedOrder, reason: str) -> None: ...
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None: ...
+    async def intend(self, order: TrackedOrder) -> None: ...
+    def know_foreign(self, broker_id: str) -> None: ...
+    def is_foreign(self, broker_id: str) -> bool: ...
     def log(self, text: str) -> None: ...
 
 
@@ -98,6 +103,8 @@ class Orders:
         """Check an order and send it, once."""
         try:
             params = await self._checks.prepare(order)
+            if not order.cancel_wanted:
+                await self._outlet.intend(order)
         except Refusal as refusal:
             self._outlet.refuse(order, str(refusal))
             return
@@ -289,6 +296,18 @@ class Orders:
                 return order
         return None
 
+    def owner(self, report: OrderReport) -> TrackedOrder | None:
+        """Return the order that a listed row is about.
+
+        Numbers may be given again on another day: an order of an earlier process that has ended, and is of another
+        instrument or side, is not meant.
+        """
+        order = self._tracker.find([report.broker_id])
+        if order and not order.shown and not order.active and likeness(order)[:3] != likeness(report)[:3]:
+            self._tracker.release(report.broker_id)
+            return None
+        return order
+
     def apply(self, order: TrackedOrder, report: OrderReport) -> None:
         was_active = order.active
         if self._tracker.report(order, report):
@@ -301,14 +320,16 @@ class Orders:
 
     def meet(self, report: OrderReport) -> TrackedOrder | None:
         """An order that nobody owns: wait if it may be ours, else it was placed elsewhere."""
-        if may_be_ours(report, self.waiting()):
+        if not self._outlet.is_foreign(report.broker_id) and may_be_ours(report, self.waiting()):
             before = self.held.get(report.broker_id)
             if before is None or report.traded >= before.traded:
                 self.held[report.broker_id] = report
             return None
+        self._outlet.know_foreign(report.broker_id)
         if not self._settings.show_external:
             return None
         order = self._tracker.adopt(self._outlet.ids.external(report.broker_id), report, self._clock.now())
+        self._outlet.findings.add(Kind.ADOPTED, order)
         self._tracker.report(order, report)
         self._outlet.push_order(order)
         self._on_change(EXCHANGE2MARKET[order.exchange].code)

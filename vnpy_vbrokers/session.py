@@ -27,7 +27,7 @@ from vnpy_brokerkit.waiting import within
 from vnpy_brokerkit.wishes import symbols_in_use
 
 from .access import Access
-from .accounts import Accounts
+from .accounts import ACCOUNT, Accounts
 from .connection import Address, Connection, Phase
 from .contracts import EXCHANGE2MARKET, MARKETS, Contracts
 from .market_data import Key, MarketData
@@ -104,6 +104,7 @@ class VbrokersSession(Session):
         for line in self._gateway.routes.take_problems():
             self._gateway.log(line)
         await calendars
+        await self._gateway.open_books(self._folder, self._settings.journal_word, ACCOUNT)
         self._rooms = rooms = self._furnish(address)
         keepers = (self._keep_orders, self._keep_funds, self._keep_quotes, self._keep_marks)
         tasks = [asyncio.ensure_future(rooms.connection.run())]

@@ -13,6 +13,7 @@ from vnpy_brokerkit.settings import PASSWORD_KEYS, Reader, password_key
 from .wire.crypto import DEFAULT_KEY, decode_key
 
 ENVIRONMENTS = ("内置模拟", "测试环境", "实盘")
+ENVIRONMENT2WORD = {"内置模拟": "embedded", "测试环境": "test", "实盘": "live"}
 EMBEDDED = ENVIRONMENTS[0]
 
 MARKETS2CODES: Mapping[str, tuple[str, ...]] = {
@@ -77,6 +78,11 @@ class Settings:
     @property
     def embedded(self) -> bool:
         return self.environment == EMBEDDED
+
+    @property
+    def journal_word(self) -> str:
+        """The environment's word in the name of the order journal."""
+        return ENVIRONMENT2WORD[self.environment]
 
     @property
     def world(self) -> str:

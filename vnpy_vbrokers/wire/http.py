@@ -107,8 +107,10 @@ class HttpWire:
         self._answer_margin = answer_margin
         self._max_body = max_body
         self._closed = False
+        self._transport = transport
         self._under_way: set[asyncio.Task[Any]] = set()
-        self._reads = _client(transport, httpx.Limits(max_connections=None, max_keepalive_connections=4))
+        self._reading: set[asyncio.Task[Any]] = set()
+        self._reads = self._read_client()
         self._mutations = _client(transport, httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
     def __repr__(self) -> str:
@@ -131,6 +133,24 @@ class HttpWire:
         the broker clearly refuses; UnknownOutcome (TimedOut among it) for everything else.
         """
         return await self._call(self._mutations, route, params, None, mutation=True)
+
+    async def renew(self) -> None:
+        """Read over new connections: the standing ones may be dead without knowing it. Reads under way are TimedOut.
+
+        Mutations under way are left alone: they have connections of their own, and only an answer says what came of them.
+        """
+        if self._closed:
+            return
+        old, self._reads = self._reads, self._read_client()
+        reading = set(self._reading)
+        for task in reading:
+            task.cancel()
+        if reading:
+            await asyncio.wait(reading)
+        await old.aclose()
+
+    def _read_client(self) -> httpx.AsyncClient:
+        return _client(self._transport, httpx.Limits(max_connections=None, max_keepalive_connections=4))
 
     async def close(self) -> None:
         """Close all connections; what is under way fails. May be called again."""
@@ -188,6 +208,9 @@ class HttpWire:
         assert task is not None  # within() made one for it
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+        if client is not self._mutations:
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
         url = httpx.URL(scheme="http", host=self._host, port=self._port, path=route)
         # The deadline over everything is the caller's; these only keep a single step from taking all of it.
         timeout = httpx.Timeout(wait + self._answer_margin, connect=self._connect_timeout, pool=self._connect_timeout)
