@@ -23,6 +23,7 @@ from tests.ib_harness import IbRig
 from tests.test_ib_errors import CHANGE_FAILED, LIVE_ON, MAY_WAIT_IN_TWS, ORDERS, numbers
 from tests.test_ib_gateway import fault, ready
 from vnpy_brokerkit.clock import ManualClock
+from vnpy_brokerkit.findings import Findings
 from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import STATE2VT, Happening
 from vnpy_brokerkit.timing import Timing
@@ -56,6 +57,7 @@ class Desk:
         self.clock = ManualClock(START)
         self.tracker = OrderTracker("IBKR")
         self.ids = OrderIds("IBKR", START)
+        self.findings = Findings("IBKR", self.clock)
         self.wire = FakeWire(answering())
         self.lines: list[str] = []
         self.pushed: list[Status] = []
@@ -81,6 +83,12 @@ class Desk:
     def refuse(self, order: TrackedOrder, reason: str) -> None:
         self.tracker.happen(order, Happening.REFUSED, reason)
         self.push_order(order)
+
+    async def intend(self, order: TrackedOrder) -> None:
+        """There is no disk here."""
+
+    def note(self, order: TrackedOrder) -> None:
+        """There is no disk here."""
 
     def log(self, text: str) -> None:
         self.lines.append(text)

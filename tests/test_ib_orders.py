@@ -296,12 +296,12 @@ def test_a_fill_that_nobody_introduced_does_not_make_a_finished_order_of_an_unfi
             permId=77,
             cumQty=4,
         )
-        executions.on_execution(Contract(), execution)
+        executions.on_execution(Contract(), execution, False)
         assert desk.orders.wanted.is_set(), "the lists are asked first"
         assert list(desk.tracker) == []
         contract, order, state = open_order(0, 77, "", client_id=0)
         desk.orders.on_open_order(contract, order, state)
-        executions.on_execution(Contract(), execution)
+        executions.on_execution(Contract(), execution, False)
         [known] = desk.tracker
         assert known.active
         assert [float(known.volume), float(known.traded)] == [10, 4]
@@ -334,6 +334,7 @@ def test_an_order_that_no_list_names_is_known_by_its_fills() -> None:
                         permId=77,
                         cumQty=cumulative,
                     ),
+                    False,
                 )
         [known] = desk.tracker
         assert [float(known.volume), float(known.traded), len(known.fills)] == [10, 10, 2]

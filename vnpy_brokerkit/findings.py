@@ -67,6 +67,11 @@ class Report:
         """Return what was found of one kind."""
         return [finding for finding in self.findings if finding.kind is kind]
 
+    @property
+    def news(self) -> bool:
+        """Whether anything was found that was not known before: an outcome that stays unknown is none."""
+        return any(finding.kind not in (Kind.UNKNOWN, Kind.MISSING) for finding in self.findings)
+
     def line(self) -> str:
         """Return the report as one line for the log."""
         parts = []
@@ -107,8 +112,7 @@ class Findings:
             self.add(Kind.UNKNOWN, order)
         found, self._found = tuple(self._found.values()), {}
         report = Report(self._gateway_name, occasion, self._began, self._clock.now(), complete, found)
-        news = [finding for finding in found if finding.kind is not Kind.UNKNOWN]
-        if news or occasion is not Occasion.TIMER:
+        if report.news or occasion is not Occasion.TIMER:
             self.reports.append(report)
         self.last = report
         return report

@@ -167,6 +167,11 @@ class OrderTracker:
         self._orders[order.orderid] = order
         self.bind(order, order.broker_id)
 
+    def forget(self, order: TrackedOrder) -> None:
+        """Track an order no longer: one of an earlier process, of which nobody speaks any more."""
+        self._orders.pop(order.orderid, None)
+        self._by_broker_id = {name: other for name, other in self._by_broker_id.items() if other is not order}
+
     def take(self, orderid: str, request: OrderRequest, time: datetime, born: float) -> TrackedOrder:
         """Begin to track an order of our own, as it was given to us (its symbol may still be another spelling)."""
         order = TrackedOrder(

@@ -11,6 +11,7 @@ from ib_async.objects import CommissionReport, Execution
 from vnpy.trader.constant import Direction, OrderType
 
 from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import Happening
 from vnpy_brokerkit.timing import Timing
@@ -49,12 +50,12 @@ class Executions:
         self._awaiting: dict[str, tuple[TrackedOrder, Fill]] = {}
         """Fills that wait for their commission, by execId."""
 
-    def on_execution(self, contract: Contract, execution: Execution) -> None:
+    def on_execution(self, contract: Contract, execution: Execution, asked: bool) -> None:
         """execDetails, live or asked for: counted once by the stem of its id."""
         if self._orders.is_ours(execution.acctNumber):
-            self._orders.in_turn(contract, lambda: self._take_execution(contract, execution))
+            self._orders.in_turn(contract, lambda: self._take_execution(contract, execution, asked))
 
-    def _take_execution(self, contract: Contract, execution: Execution) -> None:
+    def _take_execution(self, contract: Contract, execution: Execution, asked: bool) -> None:
         orders = self._orders
         tracked = orders.find(execution.permId, execution.clientId, execution.orderId, execution.orderRef)
         if tracked is None:
@@ -81,6 +82,8 @@ class Executions:
         new = self._tracker.fill(tracked, report)
         if before != (tracked.traded, tracked.state):
             self._outlet.push_order(tracked)
+        if new and asked and tracked.shown:
+            self._outlet.findings.add(Kind.FILLED, tracked)
         for fill in new:
             self._hold_for_commission(tracked, fill, execution.execId)
 

@@ -13,6 +13,7 @@ from ib_async.objects import ExecutionFilter
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
+from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import State
 
@@ -42,6 +43,7 @@ class OrderSync:
         self._account = account
         self._settings = settings
         self._clock = clock
+        self._told_missing: set[str] = set()
         self.incomplete = False
         """The last reading failed in part: another one is due."""
 
@@ -52,10 +54,32 @@ class OrderSync:
         if self._settings.client_id == MANUAL_CLIENT:
             wire.post(lambda: wire.client.reqAutoOpenOrders(True), "reqAutoOpenOrders")
             await wire.ask_plain("openOrders", wire.client.reqOpenOrders)
-        await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
+        rows = await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
         await self._read_ended(wire)
         await self._orders.caught_up()
+        self._note_missing({str(order.permId) for _contract, order, _state in rows})
         self._orders.cancels.send_wanted()
+
+    def _note_missing(self, listed: set[str]) -> None:
+        """Orders that TWS once had and no list names: they stay as they are (the module's text).
+
+        One of an earlier day, which an earlier process left: nobody says any more how it ended. It is not shown.
+        """
+        if self.incomplete:
+            return
+        for order in self._tracker.active():
+            if not order.broker_id or order.broker_id in listed:
+                continue
+            self._outlet.findings.add(Kind.MISSING, order)
+            if order.orderid not in self._told_missing:
+                self._told_missing.add(order.orderid)
+                self._outlet.log(
+                    _("委托{} {}（permId {}）不在TWS的挂单、已完成和成交列表中，无法得知结果；请在TWS中核对").format(
+                        order.orderid, order.vt_symbol, order.broker_id
+                    )
+                )
+            if not order.shown:
+                self._tracker.forget(order)
 
     async def refresh(self) -> None:
         """Read the open orders; what ended, only where one of ours is not among them. Raises :class:`BrokerError`."""

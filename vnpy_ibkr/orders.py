@@ -20,6 +20,7 @@ from vnpy.trader.constant import Direction, OrderType
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
+from vnpy_brokerkit.findings import Findings, Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import Happening, State
@@ -61,10 +62,13 @@ class Outlet(Protocol):
 
     tracker: OrderTracker
     ids: OrderIds
+    findings: Findings
 
     def push_order(self, order: TrackedOrder) -> None: ...
     def refuse(self, order: TrackedOrder, reason: str) -> None: ...
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None: ...
+    async def intend(self, order: TrackedOrder) -> None: ...
+    def note(self, order: TrackedOrder) -> None: ...
     def log(self, text: str) -> None: ...
     def spawn(self, work: Any, name: str) -> Any: ...
 
@@ -128,6 +132,8 @@ class Orders:
         """Check an order and send it, once."""
         try:
             instrument, made = await self._checks.prepare(order)
+            if not order.cancel_wanted:
+                await self._outlet.intend(order)
             wire = self._wire()
         except Refusal as refusal:
             self._outlet.refuse(order, str(refusal))
@@ -396,6 +402,7 @@ class Orders:
             return None
         orderid = mine[0] if mine else self._outlet.ids.external(report.broker_id)
         tracked = self._tracker.adopt(orderid, report, self._clock.now())
+        self._outlet.findings.add(Kind.ADOPTED, tracked)
         if mine:
             tracked.external, tracked.reference = False, mine[1]
         return tracked
@@ -445,8 +452,12 @@ class Orders:
         return STATUS2HAPPENING.get(status), ""
 
     def _apply(self, order: TrackedOrder, report: OrderReport) -> None:
-        was_active = order.active
-        if not self._tracker.report(order, report):
+        was_active, was_unknown = order.active, order.state is State.UNKNOWN
+        news = self._tracker.report(order, report)
+        if was_unknown and order.state is not State.UNKNOWN:
+            self._outlet.findings.add(Kind.SETTLED, order)
+        if not news:
+            self._outlet.note(order)
             return
         self._outlet.push_order(order)
         self._on_change()

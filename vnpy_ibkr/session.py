@@ -19,6 +19,7 @@ from vnpy.trader.utility import TEMP_DIR
 from vnpy_brokerkit import embedded, trading_hours
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError
+from vnpy_brokerkit.findings import Occasion
 from vnpy_brokerkit.guard import load_limits
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
@@ -84,6 +85,8 @@ class IbkrSession(Session):
         self._to_follow: dict[Key, None] = {}
         self._first = True
         self._ready = False
+        self._demanded = False
+        """Somebody asked for a reconciliation."""
         self._account = settings.account
         self._said_once: set[int] = set()
         """Codes that are told once on a connection."""
@@ -321,7 +324,7 @@ class IbkrSession(Session):
 
     def on_execution(self, contract: Contract, execution: Execution, asked: bool) -> None:
         if self._rooms:
-            self._rooms.executions.on_execution(contract, execution)
+            self._rooms.executions.on_execution(contract, execution, asked)
 
     def on_commission(self, report: CommissionReport) -> None:
         if self._rooms:
@@ -376,6 +379,9 @@ class IbkrSession(Session):
         first = self._first
         if data_lost:
             self._choose_account(rooms.connection.wire.accounts, rooms.connection.port, first)
+            if self._account:
+                await self._gateway.open_books(self._folder, self._settings.journal_word, self._account)
+        self._gateway.findings.begin()
         if first and self._patience.may_say("cache"):
             rooms.contracts.load_cache()
         rooms.orders.cancels.recall()
@@ -398,8 +404,21 @@ class IbkrSession(Session):
             self._gateway.log(_("合约信息查询成功"))
         else:
             self._gateway.log(_("已恢复：委托、成交、持仓、资金与行情订阅均已核对"))
+        self._report(rooms, Occasion.CONNECT if first else Occasion.RECONNECT)
         if self._gateway.subscriptions:
             self._gateway.spawn(self._show(rooms, list(self._gateway.subscriptions)), "subscribe")
+
+    def _report(self, rooms: Rooms, occasion: Occasion) -> None:
+        """Close a round; the log tells it when somebody waited for it or when it found something."""
+        complete = not rooms.order_sync.incomplete
+        report = self._gateway.findings.report(occasion, self._gateway.tracker.unknown(), complete=complete)
+        if occasion is not Occasion.TIMER or report.news:
+            self._gateway.log(report.line())
+
+    def reconcile_soon(self) -> None:
+        self._demanded = True
+        if self._rooms:
+            self._rooms.orders.wanted.set()
 
     def _choose_account(self, accounts: list[str], port: int, first: bool) -> None:
         """Blank and one account: that one; blank and several, or one not there: no orders (design, section 6)."""
@@ -486,8 +505,11 @@ class IbkrSession(Session):
                 continue
             everything = rooms.orders.wanted.is_set() or rooms.order_sync.incomplete
             rooms.orders.wanted.clear()
+            occasion, self._demanded = Occasion.DEMAND if self._demanded else Occasion.TIMER, False
             async with self._surviving():
+                self._gateway.findings.begin()
                 await (rooms.order_sync.reconcile() if everything else rooms.order_sync.refresh())
+                self._report(rooms, occasion)
             # However much is asked for: TWS is not to be flooded with readings.
             await self._clock.sleep(self._timing.settle_apart)
 

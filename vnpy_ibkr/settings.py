@@ -92,7 +92,7 @@ class Settings:
     @property
     def world(self) -> str:
         """What separates one broker's truth from another's: orders never travel between worlds."""
-        return f"{self.environment}|{self.host}:{self.port}"
+        return f"{self.environment}|{self.host}:{self.port}|{self.account}"
 
 
 def read_settings(setting: Mapping[str, Any]) -> Settings:
