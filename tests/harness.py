@@ -138,6 +138,7 @@ class Rig:
         timing: Timing = SHORT,
         gateway_clock: Clock | None = None,
         start: bool = True,
+        keep_journals: bool = False,
         **options: Any,
     ) -> None:
         self._stack = ExitStack()
@@ -145,10 +146,12 @@ class Rig:
         self._timing = timing
         self._clock = gateway_clock
         self._start = start
+        self._keep_journals = keep_journals
         self.sim: Simulation
 
     def __enter__(self: RigT) -> RigT:
-        forget_journals()
+        if not self._keep_journals:
+            forget_journals()
         if self._start:
             self.sim = self._stack.enter_context(brokersim.running(**self._options))
         self.event_engine = EventEngine()

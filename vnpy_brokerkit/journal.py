@@ -113,11 +113,11 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is left and let go of the file. Never raises; safe to be called twice."""
+        while self._writer and not self._writer.done():
+            await asyncio.wait({self._writer})
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        if self._writer:
-            await asyncio.wait({self._writer})
         loop = asyncio.get_running_loop()
         with contextlib.suppress(sqlite3.Error):  # what could not be written was told when it happened
             await loop.run_in_executor(pool, self._close)
@@ -229,14 +229,8 @@ class Journal:
 
     def _add(self, *operations: Operation) -> None:
         self._next.operations += operations
-        if self._writer is None:
+        if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
-            self._writer.add_done_callback(self._wrote)
-
-    def _wrote(self, writer: asyncio.Task[None]) -> None:
-        self._writer = None
-        if not writer.cancelled():
-            writer.result()
 
     async def _write(self) -> None:
         pool = self._pool
@@ -246,7 +240,7 @@ class Journal:
             try:
                 work = asyncio.get_running_loop().run_in_executor(pool, self._commit, [*owed, *batch.operations])
                 await asyncio.shield(work)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, it is told, and nobody waits for ever
                 self._fail(batch, error)
             else:
                 self._owed.clear()
@@ -347,6 +341,7 @@ def _is_taken(error: sqlite3.OperationalError) -> bool:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
+    words = " ".join(str(error).split())
     return _("委托日志{}无法打开或已损坏（{}）：不能下单，行情和撤单继续；请备份并移走该文件后重新连接").format(
-        path, error
+        path, words
     )

@@ -103,20 +103,20 @@ def order_values(order: TrackedOrder, account: str) -> tuple[object, ...]:
     return (
         order.orderid,
         account,
-        order.symbol,
+        _clean(order.symbol),
         order.exchange.name,
         order.direction.name,
         order.offset.name,
         order.type.name,
         _text(order.price),
         _text(order.volume),
-        order.reference,
+        _clean(order.reference),
         iso(order.time),
         step_of(order).value,
         order.state.name,
         order.broker_id,
         _text(order.traded),
-        order.reason,
+        _clean(order.reason),
         int(order.cancel_wanted),
     )
 
@@ -164,6 +164,11 @@ def entry_of(row: Sequence[Any]) -> Entry:
         shown=False,
     )
     return Entry(order, step)
+
+
+def _clean(text: str) -> str:
+    """A caller's text may hold what no file can: half of a character."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _text(number: Decimal) -> str:

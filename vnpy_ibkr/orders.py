@@ -154,6 +154,7 @@ class Orders:
             self._tracker.happen(order, Happening.SENT)
             order.sent = self._clock.monotonic()
             wire.post(lambda: wire.client.placeOrder(order_id, instrument.contract, made), "placeOrder")
+            self._outlet.note(order)
         except ConnectionFailed as error:
             self._outlet.refuse(order, _("未发送：{}").format(error.text))
             return
