@@ -86,6 +86,10 @@ def fill(tradeid: str, volume: int, at: datetime = START) -> Fill:
     return Fill(tradeid, Decimal(volume), Decimal("300.2"), Decimal(0), Decimal(volume), at, {})
 
 
+def modes(folder: Path) -> list[int]:
+    return [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()]
+
+
 def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
     with sqlite3.connect(path) as connection:
         found = connection.execute(sql).fetchall()
@@ -122,8 +126,7 @@ def test_the_file_is_durable_and_its_owners_alone(tmp_path: Path) -> None:
         )
         assert answers == ["wal", 2]
         if sys.platform != "win32":
-            for file in tmp_path.iterdir():
-                assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+            assert all(mode == 0o600 for mode in modes(tmp_path)), modes(tmp_path)
 
     on(path, scene)
 
@@ -327,7 +330,8 @@ def test_ended_orders_of_long_ago_go_and_their_positions_stay(tmp_path: Path) ->
 
         async def look(desk: Desk, entries: list[Entry], later: datetime = later) -> None:
             [held] = await desk.journal.positions()
-            assert (held.reference, held.vt_symbol, held.volume, held.time) == ("策略一", "00700.SEHK", 200, START)
+            assert (held.reference, held.vt_symbol, int(held.volume)) == ("策略一", "00700.SEHK", 200)
+            assert held.time == START
             assert "VBa-9" in [entry.order.orderid for entry in entries]
 
         on(path, look, later)

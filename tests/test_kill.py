@@ -81,8 +81,7 @@ def run_child(rig: Rig, point: str) -> Killed:
 def test_kill_at_each_step(name: str, point: str) -> None:
     broker, place = PLACE[name]
     forget_journals()
-    halves = {"vbrokers": broker == "vbrokers", "tws": broker == "tws"}
-    with brokersim.running(**halves) as sim:
+    with brokersim.running(vbrokers=broker == "vbrokers", tws=broker == "tws") as sim:
         sim.pause()
         sim.quote("IBM.SMART", last=100, bid="99.99", ask="100.01", bid_size=500, ask_size=500)
         if Step.UNKNOWN.value in point:
@@ -102,15 +101,15 @@ def test_kill_at_each_step(name: str, point: str) -> None:
             rig.wait_equal()
             at_broker = {row["id"]: row for row in rig.truth()["orders"]}
             mine = {order.orderid: order for order in rig.main.get_all_orders() if order.orderid in killed.orderids}
-            found = {(order.extra or {}).get("broker_id"): order.orderid for order in rig.main.get_all_orders()}
+            found = {(order.extra or {}).get("broker_id"): order for order in rig.main.get_all_orders()}
             assert set(at_broker) <= set(found)
             # Each order at the broker is one of the child's own; the first of its ids may not have been printed yet.
             owned = [found[broker_id] for broker_id in at_broker]
-            assert len(set(owned)) == len(owned) <= 2
-            assert all((rig.main.get_order(f"{name}.{orderid}").extra or {})["external"] is False for orderid in owned)
-            assert all(rig.main.get_order(f"{name}.{orderid}").reference == "killed" for orderid in owned)
-            for orderid, order in mine.items():
-                assert orderid in owned or order.status in (Status.REJECTED, Status.SUBMITTING), order
+            assert len({order.orderid for order in owned}) == len(owned) <= 2
+            assert all((order.extra or {})["external"] is False for order in owned)
+            assert all(order.reference == "killed" for order in owned)
+            for order in mine.values():
+                assert order in owned or order.status in (Status.REJECTED, Status.SUBMITTING), order
             after = sim.wire()[broker].get(place, 0)
             assert after == requests, "something was sent again"
             rig.send("IBM.SMART", Direction.LONG, 10, 90)  # and trading goes on
