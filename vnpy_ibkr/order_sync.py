@@ -74,7 +74,7 @@ class OrderSync:
             if order.orderid not in self._told_missing:
                 self._told_missing.add(order.orderid)
                 self._outlet.log(
-                    _("委托{} {}（permId {}）不在TWS的挂单、已完成和成交列表中，无法得知结果；请在TWS中核对").format(
+                    _("委托{} {}（券商号{}）不在TWS的挂单、已完成和成交列表中，无法得知结果；请在TWS中核对").format(
                         order.orderid, order.vt_symbol, order.broker_id
                     )
                 )

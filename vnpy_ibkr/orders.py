@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
 from ib_async.contract import Contract
 from ib_async.order import Order, OrderState
-from vnpy.trader.constant import Direction, OrderType
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
@@ -33,28 +30,14 @@ from .cancels import Address, Cancels
 from .contracts import Contracts
 from .errors import OrderEffect, order_effect, words_for
 from .order_checks import OrderChecks
+from .order_words import ended, filled_of, meaning, our_ref, report_of
 from .settings import Settings
-from .wire.tws import CompletedOrder, OrderStatus, Wire, unescape
+from .wire.tws import CompletedOrder, OrderStatus, Wire
 
-# Reference section 17. "Submitted" also while it fills: the volume tells. Inactive is decided by what came with it.
-STATUS2HAPPENING = {
-    "ApiPending": Happening.ACKNOWLEDGED,
-    "PendingSubmit": Happening.ACKNOWLEDGED,
-    "PreSubmitted": Happening.ACCEPTED,
-    "Submitted": Happening.ACCEPTED,
-    "PendingCancel": Happening.ACCEPTED,
-    "ApiCancelled": Happening.CANCELLED,
-    "Cancelled": Happening.CANCELLED,
-    "Filled": Happening.FILLED,
-}
-INACTIVE = "Inactive"
-ACTION2DIRECTION = {"BUY": Direction.LONG, "SELL": Direction.SHORT, "SSHORT": Direction.SHORT}
-TYPE_IB2VT = {"LMT": OrderType.LIMIT, "MKT": OrderType.MARKET, "STP": OrderType.STOP}
 TOO_FAST = 100
 DUPLICATE_ID = 103
 NOWHERE = Contract()
 """For news that names no instrument."""
-OUR_REF = re.compile(r"([A-Z]{2}[0-9a-z]+-[0-9a-z]+)\|(.*)", re.DOTALL)
 
 
 class Outlet(Protocol):
@@ -339,7 +322,7 @@ class Orders:
         order, state = completed.order, completed.state
         if not self.is_ours(order.account) or not order.permId:
             return
-        filled = exact(order.filledQuantity) if _is_number(order.filledQuantity) else Decimal(0)
+        filled = filled_of(order)
         tracked = self.find(order.permId, 0, 0, order.orderRef)
         order.totalQuantity = float(exact(order.totalQuantity) + filled)
         if tracked is None:
@@ -350,9 +333,7 @@ class Orders:
         self._tracker.bind(tracked, str(order.permId))
         report = self._report(completed.contract, order, state.status, tracked)
         if report:
-            ended = {Happening.ACKNOWLEDGED: Happening.REJECTED}.get(report.happening, report.happening)
-            reason = report.reason or (state.completedStatus or "").strip()
-            self._apply(tracked, _with(report, ended, filled, reason))
+            self._apply(tracked, ended(report, filled, state.completedStatus or ""))
 
     def find(self, perm_id: int, client_id: int, order_id: int, order_ref: str = "") -> TrackedOrder | None:
         """Return the order that news is about. permId and our own orderRef name one order for ever, other ids do not.
@@ -361,16 +342,11 @@ class Orders:
         """
         named = self._tracker.find([str(perm_id)]) if perm_id else None
         if named is None:
-            mine = self.our_ref(order_ref)
+            mine = our_ref(order_ref, self._outlet.ids.letters)
             named = self._tracker.get(mine[0]) if mine else self._by_address.get((client_id, order_id))
         if named and perm_id and named.broker_id not in ("", str(perm_id)):
             return None
         return named
-
-    def our_ref(self, order_ref: str) -> tuple[str, str] | None:
-        """Return local id and reference of an orderRef that this gateway wrote, now or in an earlier run."""
-        ref = OUR_REF.fullmatch(order_ref or "")
-        return (ref[1], unescape(ref[2])) if ref and ref[1].startswith(self._outlet.ids.letters) else None
 
     def _identify(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
         """Return the order that is meant, introduced now if it is new here."""
@@ -396,7 +372,7 @@ class Orders:
 
     def adopt(self, report: OrderReport, order_ref: str) -> TrackedOrder | None:
         """Begin to track such an order, if it is to be shown."""
-        mine = self.our_ref(order_ref)
+        mine = our_ref(order_ref, self._outlet.ids.letters)
         if mine and self._tracker.get(mine[0]):
             mine = None  # a copy of an order that is known
         if not mine and not self._settings.show_external:
@@ -421,36 +397,11 @@ class Orders:
     def _report(
         self, contract: Contract, order: Order, status: str, tracked: TrackedOrder | None
     ) -> OrderReport | None:
-        direction = ACTION2DIRECTION.get(order.action)
-        happening, reason = self._meaning(tracked, status)
-        if direction is None or happening is None:
-            return None
-        kind = TYPE_IB2VT.get(order.orderType.replace(" ", ""), OrderType.LIMIT)
-        symbol, exchange = (tracked.symbol, tracked.exchange) if tracked else self._contracts.canonical_of(contract)
-        volume = exact(order.totalQuantity)
-        traded = exact(order.filledQuantity) if _is_number(order.filledQuantity) else Decimal(0)
-        return OrderReport(
-            broker_id=str(order.permId or ""),
-            symbol=symbol,
-            exchange=exchange,
-            direction=direction,
-            type=kind,
-            price=_price(order, kind),
-            volume=volume if volume > 0 else (tracked.volume if tracked else volume),
-            happening=happening,
-            traded=volume if happening is Happening.FILLED and volume > 0 else traded,
-            reason=reason,
-        )
+        key = (tracked.symbol, tracked.exchange) if tracked else self._contracts.canonical_of(contract)
+        return report_of(key, order, self._meaning(tracked, status), tracked)
 
     def _meaning(self, order: TrackedOrder | None, status: str) -> tuple[Happening | None, str]:
-        """Say a wire status as a happening; ``None`` for one that decides nothing."""
-        reason = self._codes.get(order.orderid, "") if order else ""
-        if status == INACTIVE:
-            # It may become active later for some causes: only a rejecting code makes it an end (section 17).
-            return (Happening.REJECTED, reason) if reason else (Happening.ACKNOWLEDGED, _("TWS状态为Inactive"))
-        if status == "Cancelled" and reason and order is not None and order.traded == 0:
-            return Happening.REJECTED, reason
-        return STATUS2HAPPENING.get(status), ""
+        return meaning(order, status, self._codes.get(order.orderid, "") if order else "")
 
     def _apply(self, order: TrackedOrder, report: OrderReport) -> None:
         was_active, was_unknown = order.active, order.state is State.UNKNOWN
@@ -496,22 +447,6 @@ class Orders:
         return not account or account == self._account()
 
 
-def _with(report: OrderReport, happening: Happening, traded: Decimal, reason: str) -> OrderReport:
-    return replace(report, happening=happening, traded=traded, reason=reason if happening is Happening.REJECTED else "")
-
-
 def _is_live(order: TrackedOrder) -> bool:
     """Whether TWS itself called the order live."""
     return order.state in (State.WORKING, State.PARTIAL)
-
-
-def _is_number(value: float | Decimal | None) -> bool:
-    """Whether TWS set it: its words for unset are the greatest numbers there are (section 3)."""
-    return value is not None and 0 <= value < 10**15
-
-
-def _price(order: Order, kind: OrderType) -> Decimal:
-    value = order.auxPrice if kind is OrderType.STOP else order.lmtPrice
-    if kind is OrderType.MARKET or not _is_number(value):
-        return Decimal(0)
-    return exact(value)
