@@ -29,6 +29,10 @@ POSITIONS_HELP = (
     '{"broker": "vbrokers", "account": "VBROKERS", "vt_symbol": "00700.SEHK", "volume": 200, "price": "320.4"}'
     " (volume negative for short, price the average cost; the account tells the broker where it is left out)"
 )
+KEEP_HELP = (
+    "keep orders, fills, cash, positions and ids in this file (JSON), written while they change and at the end, and go "
+    "on from it at the next start; day orders whose day is over then expire, --positions count only for a new file"
+)
 
 
 def _port(text: str) -> int:
@@ -90,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="an uncertain behaviour of a broker, those of TWS as tws.NAME=VALUE; repeatable",
     )
+    parser.add_argument("--keep", type=Path, metavar="FILE", help=KEEP_HELP)
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input closes")
     return parser
 
@@ -116,6 +121,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         positions=_positions(arguments.positions),
         password=arguments.password,
         switches=switches,
+        keep=arguments.keep,
     )
 
 

@@ -153,8 +153,8 @@ def running(
     """A simulator in a thread with its own loop, or with ``process`` in a child process; gone when the block ends.
 
     ``options`` are the fields of :class:`brokersim.half.Options`: ``clock``, ``seed``, ``speed``, ``password``,
-    ``switches`` and the ports. Raises :class:`BadCall` or :class:`brokersim.faults.BadFault` for what makes no sense,
-    :class:`brokersim.net.PortTaken` for a taken port.
+    ``switches``, ``keep`` and the ports. Raises :class:`BadCall` or :class:`brokersim.faults.BadFault` for what makes
+    no sense, :class:`brokersim.net.PortTaken` for a taken port.
     """
     wanted = [name for name, chosen in (("vbrokers", vbrokers), ("tws", tws)) if chosen]
     if not wanted or not set(wanted) <= HALVES.keys():
@@ -267,6 +267,8 @@ def _arguments(options: Options, folder: Path) -> list[str]:
     ]
     if options.only is not None:
         arguments += ["--only", options.only]
+    if options.keep is not None:
+        arguments += ["--keep", str(options.keep)]
     if options.data is not None:
         arguments += ["--data", str(options.data)]
     for name, value in options.switches.items():

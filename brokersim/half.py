@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -62,6 +63,8 @@ class Options:
     password: str = "123456"
     switches: Mapping[str, object] = field(default_factory=dict)
     """Of all brokers, by :func:`switches_of`."""
+    keep: Path | None = None
+    """The file that orders, fills and the ledger outlive the process in; None: they do not."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,17 @@ class Half(Protocol):
 
     def change_switches(self, changes: Mapping[str, object]) -> dict[str, Any]:
         """Set switches (:class:`BadCall` for a wrong one); all of them."""
+
+    @property
+    def changes(self) -> int:
+        """Grows with everything that :meth:`keep` must be asked for again."""
+
+    def keep(self) -> Any:
+        """Orders, fills, ledger and ids, as msgspec writes them (``--keep``)."""
+
+    def restore(self, kept: bytes, at: datetime) -> None:
+        """Go on where an earlier process stood at ``at``, before anything happened here; day orders whose day is over
+        expire. msgspec.DecodeError, ValueError, KeyError or ArithmeticError when it can not be so."""
 
     async def turn(self) -> None:
         """Called at each turn of the simulator's loop: let the faults strike whose moment has come."""

@@ -7,7 +7,7 @@ once (the real broker settles in days: a choice of the simulator). Every instrum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -42,6 +42,16 @@ class Hold:
     currency: str
     cash: Decimal = ZERO
     shares: int = 0
+
+
+@dataclass(frozen=True)
+class OpenedPosition:
+    """A position that an account began with: signed volume, average cost in the instrument's currency."""
+
+    account: str
+    vt_symbol: str
+    volume: int
+    price: Decimal
 
 
 @dataclass
@@ -80,15 +90,55 @@ class Ledger:
         self, cash: Mapping[str, Mapping[str, Decimal | int]], market: Market, *, holds_reduce_available: bool = True
     ) -> None:
         self.market = market
-        self.cash = {account: {code: Decimal(sum_) for code, sum_ in sums.items()} for account, sums in cash.items()}
-        self.fees = {account: dict.fromkeys(sums, ZERO) for account, sums in cash.items()}
+        self.cash: dict[str, dict[str, Decimal]] = {}
+        self.fees: dict[str, dict[str, Decimal]] = {}
         self.positions: dict[tuple[str, str], Position] = {}
-        self._opening = {account: dict(sums) for account, sums in self.cash.items()}
+        self._opening: dict[str, dict[str, Decimal]] = {}
+        self._given: list[OpenedPosition] = []
         self._opened: dict[tuple[str, str], tuple[int, Fraction]] = {}
         self._books: dict[tuple[str, str], _Book] = {}
         self._fills: list[Fill] = []
-        self._holds: dict[str, Hold] = {}
+        self._holds: dict[str, tuple[Hold, ...]] = {}
+        # The same by account: one of many accounts must not cost a look at all of them.
+        self._positions_of: dict[str, dict[str, Position]] = {}
+        self._holds_of: dict[str, dict[str, Hold]] = {}
         self._holds_reduce_available = holds_reduce_available
+        for account, sums in cash.items():
+            self.open_account(account, sums)
+
+    def open_account(self, account: str, sums: Mapping[str, Decimal | int]) -> None:
+        """Add an account with its opening cash; one that exists stays as it is."""
+        if account in self.cash:
+            return
+        opening = {currency: Decimal(amount) for currency, amount in sums.items()}
+        self.cash[account], self._opening[account] = dict(opening), opening
+        self.fees[account] = dict.fromkeys(opening, ZERO)
+
+    @property
+    def opening(self) -> Mapping[str, Mapping[str, Decimal]]:
+        """What each account began with, by currency."""
+        return self._opening
+
+    @property
+    def given(self) -> Sequence[OpenedPosition]:
+        """The positions that accounts began with."""
+        return self._given
+
+    def restore(
+        self,
+        opening: Mapping[str, Mapping[str, Decimal]],
+        given: Iterable[OpenedPosition],
+        fills: Iterable[Fill],
+    ) -> None:
+        """Make the books of an earlier run anew, in a ledger in which nothing was booked yet: what everybody began
+        with, then every fill. KeyError for an account, currency or instrument that is not there."""
+        for account, sums in opening.items():
+            self.cash.pop(account, None)
+            self.open_account(account, sums)
+        for one in given:
+            self.open_position(one.account, one.vt_symbol, one.volume, one.price)
+        for fill in fills:
+            self.apply(fill)
 
     def open_position(self, account: str, vt_symbol: str, volume: int, price: Decimal) -> None:
         """Give an account a position that it did not buy here (``--positions``). KeyError for an unknown account or
@@ -96,6 +146,7 @@ class Ledger:
         instrument = self.market.instruments[vt_symbol]
         if instrument.currency not in self.cash[account]:
             raise KeyError(f"{account} holds no {instrument.currency}")
+        self._given.append(OpenedPosition(account, vt_symbol, volume, price))
         value = Fraction(price) * volume * Fraction(instrument.size)
         before = self._opened.get((account, vt_symbol), (0, Fraction(0)))
         self._opened[account, vt_symbol] = (before[0] + volume, before[1] + value)
@@ -120,15 +171,21 @@ class Ledger:
             price = (Decimal(per_share.numerator) / Decimal(per_share.denominator)).quantize(
                 COST_PLACES, ROUND_HALF_EVEN
             )
-        self.positions[account, vt_symbol] = Position(account, vt_symbol, book.volume, price)
+        position = Position(account, vt_symbol, book.volume, price)
+        self.positions[account, vt_symbol] = position
+        self._positions_of.setdefault(account, {})[vt_symbol] = position
 
-    def hold(self, order_id: str, hold: Hold) -> None:
-        """Set what one working order holds, in place of what it held before."""
-        self._holds[order_id] = hold
+    def hold(self, order_id: str, *holds: Hold) -> None:
+        """Set what one working order holds, in each account that it is for, in place of what it held before."""
+        self.release(order_id)
+        self._holds[order_id] = holds
+        for hold in holds:
+            self._holds_of.setdefault(hold.account, {})[order_id] = hold
 
     def release(self, order_id: str) -> None:
         """The order holds nothing any more; harmless when it held nothing."""
-        self._holds.pop(order_id, None)
+        for hold in self._holds.pop(order_id, ()):
+            del self._holds_of[hold.account][order_id]
 
     def spendable(self, account: str, currency: str, *, besides: str = "") -> Decimal:
         """Cash less what working buys hold; ``besides`` leaves one order's own hold out (for an amendment or its
@@ -136,8 +193,8 @@ class Ledger:
         held = sum(
             (
                 hold.cash
-                for order_id, hold in self._holds.items()
-                if order_id != besides and hold.account == account and hold.currency == currency
+                for order_id, hold in self._holds_of.get(account, {}).items()
+                if order_id != besides and hold.currency == currency
             ),
             ZERO,
         )
@@ -152,10 +209,18 @@ class Ledger:
         """Shares that can still be sold without going short: the position less what working sales hold, at least 0."""
         held = sum(
             hold.shares
-            for order_id, hold in self._holds.items()
-            if order_id != besides and hold.account == account and hold.vt_symbol == vt_symbol
+            for order_id, hold in self._holds_of.get(account, {}).items()
+            if order_id != besides and hold.vt_symbol == vt_symbol
         )
         return max(0, self.volume(account, vt_symbol) - held)
+
+    def held(self, account: str) -> list[Position]:
+        """The account's positions, those that are flat left out."""
+        return [position for position in self._positions_of.get(account, {}).values() if position.volume]
+
+    def traded(self, account: str) -> list[str]:
+        """Everything that the account holds or has held."""
+        return list(self._positions_of.get(account, {}))
 
     def account(self, account: str, currency: str) -> Funds:
         """The account's numbers in one currency at the standing quotes. KeyError if it has no such currency."""
@@ -216,12 +281,8 @@ class Ledger:
             raise LedgerError(f"{account} {currency}: cost less realised profit is {booked}, fills paid {paid}")
 
     def _held_in(self, account: str, currency: str) -> Iterator[Position]:
-        for position in self.positions.values():
-            if (
-                position.volume
-                and position.account == account
-                and self.market.instruments[position.vt_symbol].currency == currency
-            ):
+        for position in self.held(account):
+            if self.market.instruments[position.vt_symbol].currency == currency:
                 yield position
 
     def _marked(self, position: Position) -> Decimal:

@@ -16,18 +16,20 @@ from typing import Any, Literal
 from brokersim import truth
 from brokersim.clock import SimClock
 from brokersim.fees import FeeSchedule
-from brokersim.ledger import Hold, Ledger
+from brokersim.kept_desk import KeptDesk
+from brokersim.ledger import Ledger
 from brokersim.market import Market
+from brokersim.means import Allot, Means, own_account
 from brokersim.model import ZERO, Direction, Fill, Instrument, Level, Order, OrderType, Quote, Segment
 from brokersim.order_form import wrong_form
+from brokersim.sessions import local_date, to_ms
 from brokersim.truth import plain
 
 __all__ = ["Desk", "Refused", "RefusedKind", "plain"]
 
 RefusedKind = Literal["funds", "short", "unknown", "session", "invalid", "terminal"]
 
-MARKET_ORDER_MARGIN = Decimal("1.05")
-"""A market buy holds the best ask plus 5 %, since it may walk up the book."""
+DAY_IS_OVER = "当日有效，收盘撤销"
 
 OUTSIDE_REGULAR: frozenset[Segment] = frozenset({"pre", "post", "night"})
 
@@ -68,6 +70,7 @@ class Desk:
         fees: FeeSchedule,
         next_id: Callable[[], str],
         fill_id: Callable[[Order, int], str] = _fill_id,
+        allot: Allot = own_account,
     ) -> None:
         self.market = market
         self.ledger = ledger
@@ -78,10 +81,11 @@ class Desk:
         self.on_change: Callable[[Order, Fill | None], None] = _ignore
         self._next_id = next_id
         self._fill_id = fill_id
-        self._may_short = allow_short if callable(allow_short) else lambda account: bool(allow_short)
+        may_short = allow_short if callable(allow_short) else lambda account: bool(allow_short)
+        self._means = Means(ledger, fees, may_short, allot)
         self._working: dict[str, dict[str, Order]] = {}
-        self._charged: dict[str, Decimal] = {}
         self._expiry: dict[str, datetime | None] = {}
+        self._lasting: set[str] = set()
         self._triggered: set[str] = set()
         self._taken: dict[str, tuple[Quote, dict[tuple[Direction, Decimal], int]]] = {}
         market.listeners.append(self._on_quote)
@@ -140,7 +144,9 @@ class Desk:
         self.orders[order.id] = order
         self._working.setdefault(vt_symbol, {})[order.id] = order
         self._expiry[order.id] = None if lasting else self.market.day_end(vt_symbol)
-        self._hold(order, instrument)
+        if lasting:
+            self._lasting.add(order.id)
+        self._means.hold(order, instrument)
         self.market.watch(vt_symbol)
         order.status = "NOTTRADED"
         self._changed(order, None)
@@ -193,7 +199,7 @@ class Desk:
         except Refused:
             order.price, order.volume = before
             raise
-        self._hold(order, instrument)
+        self._means.hold(order, instrument)
         self._changed(order, None)
         self.match(order_id)
         return order
@@ -233,34 +239,9 @@ class Desk:
             raise Refused("session", "市价单只能在盘中交易时段委托")
 
     def _check_means(self, order: Order, instrument: Instrument) -> None:
-        if order.direction == "SHORT":
-            sellable = self.ledger.sellable(order.account, order.vt_symbol, besides=order.id)
-            if order.left > sellable and not self._may_short(order.account):
-                raise Refused("short", f"可卖数量不足：可卖{sellable}，委托{order.left}，不支持卖空")
-            return
-        needed = self._cash_needed(order, instrument)
-        spendable = self.ledger.spendable(order.account, instrument.currency, besides=order.id)
-        if needed > spendable:
-            raise Refused("funds", f"可用资金不足：需要{needed:.2f}，可用{spendable:.2f} {instrument.currency}")
-
-    def _cash_needed(self, order: Order, instrument: Instrument) -> Decimal:
-        """What the rest of a buy may cost at most, fees included, in the instrument's currency."""
-        if order.type == "LIMIT":
-            price = order.price
-        else:
-            quote = self.market.quote(order.vt_symbol)
-            best = quote.asks[0].price if quote.asks else quote.last
-            price = max(best, order.price) * MARKET_ORDER_MARGIN
-        rest = price * order.left * instrument.size
-        total_fee = self.fees.total(instrument, "LONG", order.volume, order.turnover + rest)
-        return rest + total_fee - self._charged.get(order.id, ZERO)
-
-    def _hold(self, order: Order, instrument: Instrument) -> None:
-        if order.direction == "LONG":
-            hold = Hold(order.account, order.vt_symbol, instrument.currency, cash=self._cash_needed(order, instrument))
-        else:
-            hold = Hold(order.account, order.vt_symbol, instrument.currency, shares=order.left)
-        self.ledger.hold(order.id, hold)
+        shortage = self._means.shortage(order, instrument)
+        if shortage is not None:
+            raise Refused("short" if shortage.is_short else "funds", shortage.text)
 
     # -- matching ----------------------------------------------------------------------------------
 
@@ -281,7 +262,8 @@ class Desk:
                 return
             key = (order.direction, level.price)
             volume = min(order.left, level.volume - taken.get(key, 0))
-            affordable = self._affordable(order, level.price, volume)
+            instrument = self.market.instruments[order.vt_symbol]
+            affordable = self._means.affordable(order, instrument, level.price, volume)
             if affordable > 0:
                 taken[key] = taken.get(key, 0) + affordable
                 self._fill(order, level.price, affordable, max(quote.time, order.updated or order.time))
@@ -310,34 +292,26 @@ class Desk:
             self._taken[quote.vt_symbol] = standing
         return standing[1]
 
-    def _affordable(self, order: Order, price: Decimal, volume: int) -> int:
-        """How much of ``volume`` the account can pay: only a market or stop buy in a running market ever meets this
-        bound."""
-        if order.direction == "SHORT" or order.type == "LIMIT" or volume <= 0:
-            return volume
-        instrument = self.market.instruments[order.vt_symbol]
-        spendable = self.ledger.spendable(order.account, instrument.currency, besides=order.id)
-        while volume > 0:
-            cost = price * volume * instrument.size
-            missing = cost + self._fee(order, instrument, volume, cost) - spendable
-            if missing <= 0:
-                return volume
-            volume -= int(missing / (price * instrument.size)) + 1
-        return 0
-
-    def _fee(self, order: Order, instrument: Instrument, volume: int, turnover: Decimal) -> Decimal:
-        total = self.fees.total(instrument, order.direction, order.traded + volume, order.turnover + turnover)
-        return total - self._charged.get(order.id, ZERO)
-
     def _fill(self, order: Order, price: Decimal, volume: int, at: datetime) -> Fill:
+        """Fill ``volume`` of an order: one fill for each account that has a part in it; the last one."""
         instrument = self.market.instruments[order.vt_symbol]
+        (account, part), *others = self._means.allot(order, volume)
+        fill = self._fill_for(account, order, instrument, price, part, at)
+        for account, part in others:
+            if order.active:
+                fill = self._fill_for(account, order, instrument, price, part, at)
+        return fill
+
+    def _fill_for(
+        self, account: str, order: Order, instrument: Instrument, price: Decimal, volume: int, at: datetime
+    ) -> Fill:
         turnover = price * volume * instrument.size
-        fee = self._fee(order, instrument, volume, turnover)
+        fee = self._means.fee(order, instrument, volume, turnover)
         cumulative = order.traded + volume
         fill = Fill(
             self._fill_id(order, cumulative),
             order.id,
-            order.account,
+            account,
             order.vt_symbol,
             order.direction,
             price,
@@ -346,7 +320,7 @@ class Desk:
             at,
             fee,
         )
-        self._charged[order.id] = self._charged.get(order.id, ZERO) + fee
+        self._means.charge(fill)
         order.traded = cumulative
         order.turnover += turnover
         order.updated = at
@@ -354,7 +328,7 @@ class Desk:
         self.fills.append(fill)
         self.ledger.apply(fill)
         if order.left:
-            self._hold(order, instrument)
+            self._means.hold(order, instrument)
         else:
             self._retire(order)
         self.on_change(order, fill)
@@ -372,7 +346,7 @@ class Desk:
         expiry = self._expiry.get(order.id)
         if expiry is None or now < expiry:
             return False
-        order.reason = "当日有效，收盘撤销"
+        order.reason = DAY_IS_OVER
         self._end(order, "CANCELLED", expiry)
         return True
 
@@ -385,11 +359,62 @@ class Desk:
         self.ledger.release(order.id)
         self._working.get(order.vt_symbol, {}).pop(order.id, None)
         self._expiry.pop(order.id, None)
+        self._lasting.discard(order.id)
         self._triggered.discard(order.id)
 
     def _changed(self, order: Order, at: datetime | None) -> None:
         order.updated = self.clock.now() if at is None else at
         self.on_change(order, None)
+
+    # -- outliving the process ---------------------------------------------------------------------
+
+    def keep(self) -> KeptDesk:
+        """Everything that :meth:`restore` needs to go on in another process."""
+        return KeptDesk(
+            opening={account: dict(sums) for account, sums in self.ledger.opening.items()},
+            given=tuple(self.ledger.given),
+            orders=tuple(self.orders.values()),
+            fills=tuple(self.fills),
+            working={order_id: self._expiry[order_id] for working in self._working.values() for order_id in working},
+            lasting=tuple(sorted(self._lasting)),
+            triggered=tuple(sorted(self._triggered)),
+        )
+
+    def restore(self, kept: KeptDesk) -> None:
+        """Go on where an earlier process stood, on a desk and a ledger in which nothing has happened yet.
+
+        Nobody is told. Raises ValueError, KeyError or ArithmeticError when it can not be so.
+        """
+        kept.check(self.market.instruments)
+        self.ledger.restore(kept.opening, kept.given, kept.fills)
+        self._means.restore(kept.fills)
+        self.orders = {order.id: order for order in kept.orders}
+        self.fills = list(kept.fills)
+        self._lasting, self._triggered = set(kept.lasting), set(kept.triggered)
+        for order_id, expiry in kept.working.items():
+            order = self.orders[order_id]
+            self._working.setdefault(order.vt_symbol, {})[order_id] = order
+            self._expiry[order_id] = expiry
+            self._means.hold(order, self.market.instruments[order.vt_symbol])
+            self.market.watch(order.vt_symbol)
+        self.ledger.check()
+
+    def day_is_over(self, vt_symbol: str, since: datetime) -> bool:
+        """Has a new day begun since then where the instrument trades."""
+        zone = self.market.instruments[vt_symbol].zone
+        return local_date(to_ms(since), zone) < local_date(to_ms(self.clock.now()), zone)
+
+    def end_day(self, since: datetime) -> None:
+        """Let the day orders expire whose day ended while nobody watched, from ``since`` until now. With a wall clock
+        no day ends by itself while the simulator runs."""
+        now = self.clock.now()
+        for working in list(self._working.values()):
+            for order in list(working.values()):
+                if self._expire_order(order, now) or order.id in self._lasting or self._expiry.get(order.id):
+                    continue
+                if order.active and self.day_is_over(order.vt_symbol, since):
+                    order.reason = DAY_IS_OVER
+                    self._end(order, "CANCELLED")
 
     def state(self) -> dict[str, Any]:
         """This broker's part of ``GET /state``, in the shapes of design 7; numbers are decimal strings."""

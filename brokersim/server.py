@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from brokersim.clock import Mode, SimClock
 from brokersim.control import Control
 from brokersim.faults import FaultRegistry
 from brokersim.half import BadCall, Half, Options, World
+from brokersim.keep import Keeper
 from brokersim.market import Market
 
 TURN_S = 0.05
@@ -51,6 +53,10 @@ class Simulator:
 
     def __init__(self, options: Options) -> None:
         self.clock = SimClock(options.clock, speed=options.speed)
+        self._keeper = None if options.keep is None else Keeper(Path(options.keep), self.clock)
+        if self._keeper is not None:
+            self._keeper.wind()
+            options = self._keeper.without_known(options)
         self.market = Market(self.clock, options.data, options.seed, options.speed)
         self.faults = FaultRegistry(self.clock.now)
         world = World(self.clock, self.market, self.faults, options)
@@ -58,6 +64,8 @@ class Simulator:
         self._control = Control(self, options.control_port) if options.control else None
         self._moving = asyncio.Lock()
         self.faults.add(options.faults)
+        if self._keeper is not None:
+            self._keeper.restore(self.halves)
 
     async def start(self) -> dict[str, object]:
         """Listen on all ports; what the ready line says."""
@@ -66,6 +74,8 @@ class Simulator:
                 half.bind()
             if self._control is not None:
                 self._control.bind()
+            if self._keeper is not None:
+                self._keeper.begin(self.halves)
             for half in self.halves.values():
                 await half.open()
             if self._control is not None:
@@ -87,11 +97,15 @@ class Simulator:
                 self.market.step()
             for half in self.halves.values():
                 await half.turn()
+            if self._keeper is not None:
+                self._keeper.turn(self.halves)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(stop.wait(), TURN_S)
 
     async def stop(self) -> None:
-        """Close everything."""
+        """Close everything; what is to be kept has been written."""
+        if self._keeper is not None:
+            self._keeper.end(self.halves)
         if self._control is not None:
             await self._control.stop()
         for half in self.halves.values():

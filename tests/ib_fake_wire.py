@@ -10,7 +10,7 @@ from ib_async.objects import PriceIncrement
 
 from vnpy_brokerkit.errors import ConnectionFailed
 from vnpy_ibkr.errors import error_for
-from vnpy_ibkr.wire.tws import Stream
+from vnpy_ibkr.wire.events import Stream
 
 
 def details(

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
 from ib_async.contract import Contract
-from vnpy.trader.constant import Direction, Exchange, Product
+from vnpy.trader.constant import Direction, Exchange, Product, Status
 from vnpy.trader.object import AccountData, PositionData
 
 from tests.ib_harness import ACCOUNT, IbRig
@@ -21,6 +22,8 @@ from vnpy_ibkr.accounts import Accounts
 from vnpy_ibkr.contracts import Contracts, Instrument, Key
 from vnpy_ibkr.market_data import Board
 from vnpy_ibkr.segments import Hours
+from vnpy_ibkr.wire.events import Listener
+from vnpy_ibkr.wire.sending import BURST, RATE
 from vnpy_ibkr.wire.tws import Wire
 
 STOCK = Contract(conId=8314, symbol="IBM", secType="STK", exchange="NYSE", currency="USD")
@@ -63,6 +66,12 @@ class Client:
 
     def cancelPositions(self) -> None:
         self.sent.append(("cancelPositions",))
+
+    def reqPositionsMulti(self, req_id: int, account: str, model: str) -> None:
+        self.sent.append(("reqPositionsMulti", req_id, account, model))
+
+    def cancelPositionsMulti(self, req_id: int) -> None:
+        self.sent.append(("cancelPositionsMulti", req_id))
 
     def reqAccountUpdates(self, subscribe: bool, account: str) -> None:
         self.sent.append(("reqAccountUpdates", subscribe, account))
@@ -323,6 +332,54 @@ def test_funds_read_on_demand_tell_what_changed_and_leave_no_request_open() -> N
     run(main())
 
 
+def test_of_more_than_fifty_accounts_everything_is_asked_account_by_account() -> None:
+    async def main() -> None:
+        names = [f"DU{number}" for number in range(1, 52)]
+        rig = Rig(*names, trading="DU7")
+        rig.wire.rows["DU7"] = [rig.position(STOCK, 10, 100, "DU7"), rig.value("CashBalance", "7", account="DU7")]
+        await rig.accounts.start()
+        sent = rig.wire.client.sent
+        assert [row for row in sent if "Positions" in row[0]] == [("reqPositionsMulti", 101, "DU7", "")]
+        assert [row[2] for row in sent[1:]] == ["DU7", *(name for name in names if name != "DU7")]
+        assert [(holding.symbol, holding.volume) for holding in rig.accounts.held] == [("IBM", Decimal(10))]
+        assert rig.funds() == {"DU7-USD": (7, 7, 0)}
+
+        # A round reads the traded account and some others in turn, and leaves nothing open.
+        rounds = []
+        for _ in range(11):
+            sent.clear()
+            await rig.accounts.refresh_funds()
+            asked = [row for row in sent if row[0] == "reqAccountUpdatesMulti"]
+            assert {row[4] for row in asked} == {True}
+            cancelled = [row for row in sent if row[0] == "cancelAccountUpdatesMulti"]
+            assert [row[1] for row in cancelled] == [row[1] for row in asked]
+            rounds.append([row[2] for row in asked])
+        assert {accounts[0] for accounts in rounds} == {"DU7"}
+        assert {len(accounts) for accounts in rounds} == {6}
+        assert {account for accounts in rounds for account in accounts} == set(names)
+
+        sent.clear()
+        await rig.accounts.start()
+        assert sent[0] == ("cancelPositionsMulti", 101)
+        assert ("cancelPositions",) not in sent
+
+    run(main())
+
+
+def test_many_accounts_and_none_to_trade_have_funds_and_no_positions() -> None:
+    async def main() -> None:
+        names = [f"DU{number}" for number in range(1, 61)]
+        rig = Rig(*names, trading="")
+        await rig.accounts.start()
+        await rig.accounts.start()
+        kinds = {row[0] for row in rig.wire.client.sent}
+        assert kinds == {"reqAccountUpdatesMulti", "cancelAccountUpdatesMulti"}
+        await rig.accounts.refresh_funds()
+        assert rig.wire.client.sent[-1][0] == "cancelAccountUpdatesMulti"
+
+    run(main())
+
+
 @pytest.mark.parametrize("text", ["", "nan", "Infinity", "1.7976931348623157E308", "n/a"])
 def test_a_value_that_is_no_number_keeps_the_old_one(text: str) -> None:
     async def main() -> None:
@@ -558,7 +615,12 @@ def test_a_future_costs_its_price_and_not_its_contract_value() -> None:
         rig.wait(lambda: getattr(position_of(rig, vt_symbol), "pnl", 0) > 900, "the profit")
         refresh_funds(rig)
         wait_books(rig)
-        assert rig.sim.wire()["tws"]["cancelAccountSummary"] == rig.sim.wire()["tws"]["reqAccountSummary"]
+
+        def open_summaries() -> int:
+            wire = rig.sim.wire()["tws"]
+            return wire["reqAccountSummary"] - wire["cancelAccountSummary"]
+
+        rig.wait(lambda: not open_summaries(), "no summary left open")
 
 
 def test_other_accounts_show_funds_and_no_positions() -> None:
@@ -606,3 +668,81 @@ def test_what_was_closed_while_away_becomes_zero() -> None:
         rig.wait_log("已恢复：")
         rig.wait(lambda: getattr(position_of(rig, "IBM.SMART"), "volume", None) == 0, "the position gone")
         wait_books(rig)
+
+
+class Socket:
+    """Remembers what went out, and when; ``complete`` is set when all that was expected did."""
+
+    def __init__(self, expected: int) -> None:
+        self.sent: list[tuple[float, bytes]] = []
+        self.complete = asyncio.Event()
+        self._expected = expected
+
+    def sendMsg(self, data: bytes) -> None:
+        self.sent.append((asyncio.get_running_loop().time(), data))
+        if len(self.sent) == self._expected:
+            self.complete.set()
+
+
+def test_messages_go_out_evenly_and_orders_first() -> None:
+    async def main() -> None:
+        wire = Wire(cast(Listener, SimpleNamespace(on_bad_message=None)), SystemClock())
+        wire.client.conn = socket = Socket(63)
+        for number in range(60):
+            wire.client.sendMsg(f"76\0{number}\0")
+        assert len(socket.sent) == BURST
+        for number in range(3):
+            wire.client.sendMsg(f"3\0{number}\0")
+        assert wire.client.gone == BURST
+        await asyncio.wait_for(socket.complete.wait(), 15)
+        assert wire.client.gone == 63
+        order = [data[4:].split(b"\0")[:2] for _at, data in socket.sent]
+        assert order[BURST : BURST + 3] == [[b"3", b"0"], [b"3", b"1"], [b"3", b"2"]]
+        bulk = [int(fields[1]) for fields in order if fields[0] == b"76"]
+        assert bulk == list(range(60))
+        times = [at for at, _data in socket.sent]
+        assert max(sum(begin <= at <= begin + 1 for at in times) for begin in times) <= BURST + RATE + 1
+
+    run(main())
+
+
+def test_sixty_accounts() -> None:
+    """Orders, positions and funds of all of them, without one request that TWS refuses; 60 requests take more than a
+    second to go out, and none is given up for that (the time-out here is one second)."""
+    with IbRig(switches={"tws.accounts": 60}) as rig:
+        rig.connect()
+        rig.sim.pause()
+        assert len(rig.main.get_all_accounts()) == 120
+        rig.sim.quote("AAPL.SMART", last=200, bid="199.9", ask="200.1", bid_size=1000, ask_size=1000)
+        rig.subscribe("AAPL.SMART")
+        rig.wait_tick("AAPL.SMART")
+        bought = rig.send("AAPL.SMART", Direction.LONG, 10, 201)
+        rig.wait_status(bought, Status.ALLTRADED)
+        phone(rig, "IBM.SMART", "LONG", 7, "DU1000040")
+        rig.wait_equal()
+        sold = rig.send("AAPL.SMART", Direction.SHORT, 4, 199)
+        rig.wait_status(sold, Status.ALLTRADED)
+        rig.wait_equal()
+        rig.sim.quote("IBM.SMART", last=333, bid="332.9", ask="333.1", bid_size=1000, ask_size=1000)
+        rig.wait_equal(60)  # another account's funds, which no trade changed: its turn comes
+
+        rig.sim.faults([{"broker": "tws", "do": "notice", "code": 1100}])
+        rig.sim.faults([{"broker": "tws", "do": "notice", "code": 1102}])
+        rig.wait_log("已恢复：")
+        phone(rig, "AAPL.SMART", "LONG", 5)
+        rig.wait_equal()
+        wire = rig.sim.wire()["tws"]
+        assert not {"reqPositions", "reqAccountSummary", "reqAccountUpdates"} & wire.keys()
+        assert (wire["reqPositionsMulti"], wire["cancelPositionsMulti"]) == (2, 1)
+        assert not [line for line in rig.seen.log_lines() if "Max rate" in line or "321" in line or "失败" in line]
+
+
+def test_an_advisors_login() -> None:
+    """The master account is one of those that are shown; it has no money."""
+    with IbRig(switches={"tws.fa": True}) as rig:
+        rig.connect()
+        rig.sim.pause()
+        phone(rig, "IBM.SMART", "LONG", 10)
+        rig.wait(lambda: position_of(rig, "IBM.SMART"), "the position")
+        rig.wait_equal()
+        assert {one.accountid for one in rig.main.get_all_accounts()} >= {"DF1000000-USD", "DU1000003-HKD"}

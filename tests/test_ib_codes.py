@@ -32,7 +32,8 @@ from vnpy_ibkr.errors import CODES
 from vnpy_ibkr.order_checks import OrderChecks
 from vnpy_ibkr.orders import Orders
 from vnpy_ibkr.settings import read_settings
-from vnpy_ibkr.wire.tws import OrderStatus, Wire
+from vnpy_ibkr.wire.events import OrderStatus
+from vnpy_ibkr.wire.tws import Wire
 
 START = datetime(2026, 3, 10, 15, 0, tzinfo=timezone.utc)
 TEXT = "the broker's own words"

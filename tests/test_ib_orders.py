@@ -30,7 +30,8 @@ from vnpy_brokerkit.errors import TimedOut
 from vnpy_brokerkit.timing import Timing
 from vnpy_ibkr.connection import Connection
 from vnpy_ibkr.executions import Executions
-from vnpy_ibkr.wire.tws import Listener, Wire
+from vnpy_ibkr.wire.events import Listener
+from vnpy_ibkr.wire.tws import Wire
 
 UTC = timezone.utc
 AT_ONCE_S = 0.2

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from ib_async.contract import Contract, Stock, TagValue
 from ib_async.order import LimitOrder, Order, PriceCondition
 
+import brokersim
 from brokersim.tws import messages
 from brokersim.tws.account_values import EXCHANGE_RATES
+from brokersim.tws.advisor import AdvisorRoom, BadGroups, read_aliases, read_groups
 from brokersim.tws.contracts import ContractQuery
 from brokersim.tws.framing import FieldError, Reader, encode, fields_of
+from brokersim.tws.hub import ADVISOR
 from brokersim.tws.order_form import read_order
+from tests.sim_tws_client import RawClient, connected
 from tests.sim_tws_room import AAPL, BUSINESS, IRA, MARGIN, TENCENT, House, Talker, Writer, at_market, limit
 
 
@@ -257,3 +261,207 @@ def test_a_contract_query_is_what_was_asked() -> None:
     assert form.query == ContractQuery(
         symbol="BRK B", sec_type="STK", exchange="SMART", primary_exchange="NYSE", currency="USD"
     )
+
+
+# -- many accounts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "tail"), [(1, ""), (2, ","), (60, ",")])
+def test_managed_accounts_of_any_number(count: int, tail: str) -> None:
+    with brokersim.running(vbrokers=False, tws=True, switches={"tws.accounts": count}) as sim:
+        assert sim.tws_address is not None
+        with RawClient(sim.tws_address) as client:
+            welcome = client.start()
+            assert welcome[0] == ["15", "1", ",".join(f"DU{1_000_001 + one}" for one in range(count)) + tail]
+            rows = sim.state()["tws"]["accounts"]
+            assert len({row["account"] for row in rows}) == max(3, count)
+            assert {row["balance"] for row in rows} == {"1000000", "5000000"}
+        with pytest.raises(brokersim.client.ControlError, match="accounts"):
+            sim.switches(**{"tws.accounts": 61})
+
+
+def many(count: int) -> House:
+    house = House()
+    house.hub.switches.accounts = count
+    house.desk.open_accounts(house.hub.accounts)
+    return house
+
+
+def test_more_than_fifty_accounts_are_not_told_all_at_once() -> None:
+    house = many(51)
+    talker = house.talker()
+    [(name, args)] = talker.reqPositions()
+    assert (name, args[:2]) == ("error", (-1, 321))
+    assert [call[1][:2] for call in talker.reqAccountSummary(3, "All", "NetLiquidation")] == [(3, 321)]
+    last = "DU1000051"
+    assert [call[0] for call in talker.reqAccountSummary(4, last, "SMA")] == ["accountSummary", "accountSummaryEnd"]
+    assert values(talker.reqAccountUpdatesMulti(5, last, "", True), "HKD", 3)["CashBalance"] == "5000000"
+    assert talker.reqPositionsMulti(6, last, "") == [("positionMultiEnd", (6,))]
+    told = talker.placeOrder(1, AAPL, at_market("BUY", 10, account=last))
+    assert [args[1] for name, args in told if name == "positionMulti"] == [last]
+    house.accounts.turn()
+    assert values(talker.heard(), "USD", 3)["CashBalance"] == funds(house, last, "USD")["available"]
+    assert values(talker.reqAccountUpdates(True, last), "")["AccountType"] == "INDIVIDUAL"
+    house.hub.switches.accounts = 50
+    assert talker.reqPositions()[-1][0] == "positionEnd"
+    assert talker.reqAccountSummary(7, "All", "SMA")[-1][0] == "accountSummaryEnd"
+
+
+# -- an advisor --------------------------------------------------------------------------------------------------
+
+GROUPS = (
+    '<?xml version="1.0" encoding="UTF-8"?><ListOfGroups><Group><name>Both</name><defaultMethod>Equal</defaultMethod>'
+    f'<ListOfAccts varName="list"><Account><acct>{MARGIN}</acct></Account><Account><acct>{BUSINESS}</acct></Account>'
+    "</ListOfAccts></Group></ListOfGroups>"
+)
+
+
+class Advisory(House):
+    """A house whose login is an advisor's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hub.switches.fa = True
+        self.desk.open_accounts(self.hub.accounts)
+
+    def carry_out(self, client: Any, fields: list[str]) -> None:
+        handlers = AdvisorRoom().handlers()
+        if int(fields[0]) not in handlers:
+            super().carry_out(client, fields)
+            return
+        reader = Reader(fields)
+        reader.skip()
+        assert handlers[int(fields[0])](self.hub, client, reader) is None
+
+
+def for_group(order: Order, **changes: Any) -> Order:
+    order.account, order.faGroup = ADVISOR, "Both"
+    for name, value in changes.items():
+        setattr(order, name, value)
+    return order
+
+
+def bought(house: House) -> dict[str, str]:
+    return {row["account"]: row["volume"] for row in house.desk.state()["positions"]}
+
+
+def test_an_advisor_has_groups_and_aliases() -> None:
+    house = Advisory()
+    talker = house.talker()
+    assert house.accounts.managed_accounts() == f"{ADVISOR},{MARGIN},{IRA},{BUSINESS},"
+    [(name, (kind, xml))] = talker.requestFA(1)
+    assert (name, kind, xml.endswith("<ListOfGroups></ListOfGroups>")) == ("receiveFA", 1, True)
+    assert talker.replaceFA(7, 1, GROUPS) == [("replaceFAEnd", (7, "success"))]
+    [(_, (_, xml))] = talker.requestFA(1)
+    assert [group.accounts for group in read_groups(xml, house.hub.sub_accounts)] == [(MARGIN, BUSINESS)]
+    [(_, (kind, xml))] = talker.requestFA(3)
+    assert read_aliases(xml, house.hub.accounts) == {name: name for name in house.hub.accounts}
+    talker.replaceFA(8, 3, xml.replace(f"<alias>{IRA}", "<alias>A & B".replace("&", "&amp;")))
+    assert read_aliases(talker.requestFA(3)[0][1][1], house.hub.accounts)[IRA] == "A & B"
+    assert [call[1][1] for call in talker.requestFA(2)] == [585]
+    assert [call[1][:2] for call in talker.replaceFA(9, 2, "")] == [(9, 585)]
+    assert [call[1][:2] for call in talker.replaceFA(9, 1, GROUPS.replace(MARGIN, "DU9"))] == [(9, 10231)]
+    assert [call[1][:2] for call in talker.replaceFA(9, 1, "<ListOfGroups>")] == [(9, 10230)]
+    assert house.hub.groups["Both"].method == "Equal"
+
+
+def test_nobody_else_has_them() -> None:
+    with brokersim.running(vbrokers=False, tws=True) as sim:
+        assert sim.tws_address is not None
+        with connected(sim.tws_address) as client:
+            client.send(18, 1, 1)
+            assert client.error()[:2] == (-1, 321)
+            client.send(19, 1, 1, GROUPS, 7)
+            assert client.error()[:2] == (7, 321)
+            sim.switches(**{"tws.fa": True})
+            client.send(19, 1, 1, GROUPS, 8)
+            assert client.until_id(103)[-1] == ["103", "8", "success"]
+            client.send(17, 1)
+            assert client.until_id(15)[-1][2].startswith(f"{ADVISOR},{MARGIN},")
+            rows = [row for row in sim.state()["tws"]["accounts"] if row["account"] == ADVISOR]
+            assert {(row["currency"], row["balance"]) for row in rows} == {("USD", "0"), ("HKD", "0")}
+
+
+@pytest.mark.parametrize("text", ["", "x", "<a/>", "<!DOCTYPE x [<!ENTITY a 'b'>]><ListOfGroups/>", "<ListOfGroups>\0"])
+def test_what_is_no_list_of_groups_is_refused(text: str) -> None:
+    with pytest.raises(BadGroups):
+        read_groups(text, [MARGIN])
+
+
+def test_an_advisors_order_names_an_account_or_a_group() -> None:
+    house = Advisory()
+    talker = house.talker()
+    talker.replaceFA(7, 1, GROUPS)
+    order = at_market("BUY", 10)
+    assert [short_error(call) for call in talker.placeOrder(1, AAPL, order)] == [435]
+    order.account = ADVISOR
+    assert [short_error(call) for call in talker.placeOrder(2, AAPL, order)] == [436]
+    order.faGroup = "Nobody"
+    assert [short_error(call) for call in talker.placeOrder(3, AAPL, order)] == [321]
+    assert [short_error(call) for call in talker.placeOrder(4, AAPL, for_group(order, faMethod="PctChange"))] == [321]
+    assert "orderStatus Filled 10/0" in talker.place(5, at_market("BUY", 10, account=BUSINESS))
+    assert bought(house) == {BUSINESS: "10"}
+
+
+def short_error(call: tuple[str, tuple[Any, ...]]) -> int:
+    assert call[0] == "error"
+    return int(call[1][1])
+
+
+def test_a_groups_order_is_spread_over_its_accounts() -> None:
+    house = Advisory()
+    talker = house.talker()
+    talker.replaceFA(7, 1, GROUPS)
+    calls = talker.placeOrder(1, AAPL, for_group(at_market("BUY", 7), faMethod="Equal"))
+    told = [(args[2].acctNumber, args[2].shares, args[2].cumQty) for name, args in calls if name == "execDetails"]
+    assert told == [(MARGIN, 4, 4), (BUSINESS, 3, 7)]
+    orders = [args[2] for name, args in calls if name == "openOrder"]
+    assert {(order.account, order.faGroup, order.faMethod) for order in orders} == {(ADVISOR, "Both", "Equal")}
+    assert bought(house) == {MARGIN: "4", BUSINESS: "3"}
+    house.desk.ledger.check()
+    rows = talker.reqAccountSummary(3, "Both", "NetLiquidation")
+    assert {args[1] for name, args in rows if name == "accountSummary"} == {MARGIN, BUSINESS}
+    everybody = values(talker.reqAccountUpdates(True, "All"), "USD")
+    assert Decimal(everybody["CashBalance"]) == sum(house.desk.ledger.cash[name]["USD"] for name in house.hub.accounts)
+
+
+def test_a_groups_order_fills_bit_by_bit_and_may_grow() -> None:
+    house = Advisory()
+    talker = house.talker()
+    talker.replaceFA(7, 1, GROUPS.replace(">Equal<", ">NetLiq<"))
+    house.quote("199.9", "200.1", size=3)
+    talker.placeOrder(1, AAPL, for_group(limit("BUY", 10, 200.1)))
+    assert bought(house) == {MARGIN: "3"}
+    assert house.desk.ledger.spendable(BUSINESS, "USD") < 1_000_000
+    house.quote("199.9", "200.1", size=4)
+    assert bought(house) == {MARGIN: "5", BUSINESS: "2"}
+    talker.placeOrder(1, AAPL, for_group(limit("BUY", 12, 200.1)))
+    house.quote("199.9", "200.1", size=100)
+    assert bought(house) == {MARGIN: "5", BUSINESS: "7"}
+    assert house.order()["status"] == "ALLTRADED"
+    house.desk.ledger.check()
+
+
+def test_an_ira_in_a_group_sells_nothing_that_it_has_not() -> None:
+    house = Advisory()
+    talker = house.talker()
+    talker.replaceFA(7, 1, GROUPS.replace(BUSINESS, IRA))
+    calls = talker.placeOrder(1, AAPL, for_group(limit("SELL", 10, 300)))
+    assert [args[1] for name, args in calls if name == "error"] == [201]
+    assert house.order()["status"] == "REJECTED"
+
+
+# -- the master client -------------------------------------------------------------------------------------------
+
+
+def test_the_master_client_hears_of_all_orders(house: House, talker: Talker) -> None:
+    house.hub.switches.master_client_id = 9
+    master = house.talker(9)
+    talker.place(1, limit("BUY", 10, 150))
+    assert "orderStatus Submitted 0/10" in master.news()
+    assert "error 202" in talker.cancel(1)
+    assert master.news() == ["orderStatus PendingCancel 0/10", "orderStatus Cancelled 0/10"]
+    talker.place(2, at_market("BUY", 10))
+    assert "execDetails BOT 10@200.1" in master.news()
+    assert "orderStatus Filled 5/0" in master.place(1, at_market("BUY", 5))
+    assert talker.news() == []

@@ -84,14 +84,10 @@ def test_shares_are_counted_once_in_any_order_and_by_any_channel(cuts: list[int]
         at += cut
         listed.append(fill(cut, at))
     known = data.draw(st.lists(st.sampled_from(pushed), max_size=12))
-    for item in known:
-        tracker.fill(order, item)
-    for item in listed:
-        tracker.fill(order, item)
-    for item in data.draw(st.lists(st.sampled_from(pushed + listed), max_size=6)):
-        tracker.fill(order, item)
-    assert order.counted == total
-    assert len({f.tradeid for f in order.fills}) == len(order.fills)
+    again = data.draw(st.lists(st.sampled_from(pushed + listed), max_size=6))
+    told = [new for item in (*known, *listed, *again) for new in tracker.fill(order, item)]
+    assert order.counted == total == sum(new.volume for new in told)
+    assert len({new.tradeid for new in told}) == len(told)
 
 
 def test_a_fill_has_the_same_id_from_push_and_list() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
 
 from vnpy.trader.constant import Direction, Exchange, Offset, OrderType
 from vnpy.trader.object import OrderData, OrderRequest, TradeData
@@ -57,7 +58,14 @@ class FillReport:
     tradeid: str = ""
 
 
-@dataclass(frozen=True)
+class Span(NamedTuple):
+    """The stretch ``(low, high]`` of an order's filled volume, in shares."""
+
+    low: Decimal
+    high: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """A fill that was counted. ``tradeid`` is the same after a restart and from push or list."""
 
@@ -70,7 +78,7 @@ class Fill:
     extra: dict[str, str]
 
 
-@dataclass
+@dataclass(slots=True)
 class TrackedOrder:
     """One order as it is known here. Prices in the contract's currency, volumes in shares."""
 
@@ -92,7 +100,8 @@ class TrackedOrder:
     broker_id: str = ""
     reason: str = ""
     extra: dict[str, str] = field(default_factory=dict)
-    fills: list[Fill] = field(default_factory=list)
+    fills: list[Span] = field(default_factory=list)
+    """What of the volume the counted fills cover; the fills themselves went to vn.py."""
     born: float = 0.0
     """Monotonic second at which it was given to us."""
     sent: float = 0.0
@@ -120,7 +129,7 @@ class TrackedOrder:
     @property
     def counted(self) -> Decimal:
         """Shares in the fills that were counted; less than ``traded`` while a fill is still missing."""
-        return sum((fill.volume for fill in self.fills), ZERO)
+        return sum((span.high - span.low for span in self.fills), ZERO)
 
 
 class OrderTracker:
@@ -265,7 +274,7 @@ class OrderTracker:
                 time=report.time,
                 extra=dict(report.extra),
             )
-            order.fills.append(fill)
+            order.fills.append(Span(start, end))
             new.append(fill)
         order.traded = max(order.traded, order.counted)
         self._follow_volume(order)
@@ -335,11 +344,11 @@ def plain(number: Decimal) -> float:
     return float(number) if number.is_finite() else 0.0
 
 
-def _uncovered(low: Decimal, high: Decimal, fills: list[Fill]) -> list[tuple[Decimal, Decimal]]:
+def _uncovered(low: Decimal, high: Decimal, fills: list[Span]) -> list[tuple[Decimal, Decimal]]:
     """Return the stretches of ``(low, high]`` that no fill covers yet, in order."""
     gaps: list[tuple[Decimal, Decimal]] = []
     at = max(low, ZERO)
-    for fill in sorted(fills, key=lambda f: f.low):
+    for fill in sorted(fills):
         if fill.high <= at:
             continue
         if fill.low >= high:

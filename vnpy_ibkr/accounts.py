@@ -37,6 +37,12 @@ READY = "AccountReady"
 ALL_CURRENCIES = "BASE"
 """The row of the sum over all currencies."""
 REPEAT_LINE = 600
+MANY_ACCOUNTS = 50
+"""Above this TWS gives neither the positions nor a summary of all accounts at once (section 10)."""
+AT_ONCE = 10
+"""Accounts whose funds are asked for at a time: other requests need not wait behind all of them."""
+PER_ROUND = 5
+"""Other accounts than the traded one whose funds are read again in one round, where there are many."""
 
 ZERO = Decimal(0)
 # TWS writes the largest double, or near it, for a number that it does not have (section 3).
@@ -110,6 +116,10 @@ class Accounts:
         self._subscribed_on: Wire | None = None
         self._multi_ids: list[int] = []
         self._single = ""
+        self._positions_id: int | None = None
+        """The request for the traded account's positions alone."""
+        self._next_round = 0
+        """Where among many accounts the next round of reading begins."""
 
         self._funds: dict[str, _Funds] = {}
         self._told: dict[str, AccountData] = {}
@@ -134,14 +144,18 @@ class Accounts:
         if wire is self._subscribed_on:
             self._unsubscribe(wire)
         self._subscribed_on = wire
-        self._multi_ids, self._single = [], ""
+        self._multi_ids, self._single, self._positions_id = [], "", None
         await self._read_positions(wire)
-        await asyncio.gather(*(self._read_funds(wire, account) for account in wire.accounts))
+        gate = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._read_funds(wire, account, gate) for account in self._traded_first(wire.accounts)))
 
     def _unsubscribe(self, wire: Wire) -> None:
         """The link returned and the socket lived: the old subscriptions would answer beside the new ones."""
         client = wire.client
-        wire.post(client.cancelPositions, "cancelPositions")
+        if len(wire.accounts) <= MANY_ACCOUNTS:
+            wire.post(client.cancelPositions, "cancelPositions")
+        elif self._positions_id is not None:
+            wire.post(partial(client.cancelPositionsMulti, self._positions_id), "cancelPositionsMulti")
         for req_id in self._multi_ids:
             wire.post(partial(client.cancelAccountUpdatesMulti, req_id), "cancelAccountUpdatesMulti")
         if self._single:
@@ -151,7 +165,10 @@ class Accounts:
         seen: set[int] = set()
         self._seen = seen
         try:
-            await wire.ask_plain("positions", wire.client.reqPositions)
+            if len(wire.accounts) <= MANY_ACCOUNTS:
+                await wire.ask_plain("positions", wire.client.reqPositions)
+            elif self._trading_account() in wire.accounts:
+                await wire.ask(lambda req_id: self._ask_positions(wire, req_id), "reqPositionsMulti")
         finally:
             self._seen = None
         for con_id, row in self._rows.items():
@@ -161,7 +178,19 @@ class Accounts:
         for con_id in list(self._rows):
             self._take(con_id)
 
-    async def _read_funds(self, wire: Wire, account: str) -> None:
+    def _ask_positions(self, wire: Wire, req_id: int) -> None:
+        self._positions_id = req_id
+        wire.client.reqPositionsMulti(req_id, self._trading_account(), "")
+
+    def _traded_first(self, accounts: list[str]) -> list[str]:
+        traded = self._trading_account()
+        return sorted(accounts, key=lambda account: account != traded)
+
+    async def _read_funds(self, wire: Wire, account: str, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            await self._read_funds_of(wire, account)
+
+    async def _read_funds_of(self, wire: Wire, account: str) -> None:
         funds = self._funds.setdefault(account, _Funds())
         funds.ready, funds.complete = True, False
         try:
@@ -183,9 +212,39 @@ class Accounts:
     async def refresh_funds(self) -> None:
         """Read the funds now, and tell what changed; TWS by itself tells what prices do to them every three minutes.
 
-        Raises :class:`BrokerError`.
+        Of many accounts the traded one is read, and some of the others in turn. Raises :class:`BrokerError`.
         """
-        wire, sent = self._wire(), []
+        wire = self._wire()
+        if len(wire.accounts) <= MANY_ACCOUNTS:
+            await self._read_summary(wire)
+            return
+        for account in self._round(wire.accounts):
+            await self._read_ledger(wire, account)
+
+    def _round(self, accounts: list[str]) -> list[str]:
+        """The traded account and the next few others."""
+        first, *others = self._traded_first(accounts)
+        begin = self._next_round % len(others)
+        self._next_round = begin + PER_ROUND
+        return [first, *(others * 2)[begin : begin + PER_ROUND]]
+
+    async def _read_ledger(self, wire: Wire, account: str) -> None:
+        """One account's ledger; its standing subscription stays."""
+        sent: list[int] = []
+
+        def send(req_id: int) -> None:
+            sent.append(req_id)
+            wire.client.reqAccountUpdatesMulti(req_id, account, "", True)
+
+        try:
+            await wire.ask(send, "reqAccountUpdatesMulti")
+        finally:
+            with contextlib.suppress(ConnectionFailed):
+                for req_id in sent:
+                    wire.post(partial(wire.client.cancelAccountUpdatesMulti, req_id), "cancelAccountUpdatesMulti")
+
+    async def _read_summary(self, wire: Wire) -> None:
+        sent: list[int] = []
 
         def send(req_id: int) -> None:
             sent.append(req_id)

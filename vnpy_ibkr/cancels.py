@@ -27,7 +27,7 @@ MANUAL_CLIENT = 0
 """Orders placed by hand in TWS belong to client id 0 (reference "tws-api", section 12)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Address:
     """How TWS is told which order is meant: only its own client may cancel it (section 12).
 

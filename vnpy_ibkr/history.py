@@ -30,7 +30,8 @@ from vnpy_brokerkit.symbols import SymbolError
 
 from .contracts import Contracts, Instrument, spelling
 from .errors import is_no_data, is_pacing
-from .wire.tws import Wire, parse_time
+from .wire.texts import parse_time
+from .wire.tws import Wire
 
 ABOUT = "reqHistoricalData"
 MOST_OPEN = 5

@@ -19,7 +19,7 @@ from vnpy.trader.object import ContractData
 
 from .segments import Hours, parse_hours
 from .spelling import EXCHANGE_VT2IB, Key
-from .wire.tws import ZONE_NAMES
+from .wire.texts import ZONE_NAMES
 
 SECTYPE2PRODUCT: Mapping[str, Product] = {
     "STK": Product.EQUITY,

@@ -13,7 +13,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
 
 from .errors import words_for
-from .wire.tws import OrderStatus
+from .wire.events import OrderStatus
 
 if TYPE_CHECKING:
     from .rooms import Rooms

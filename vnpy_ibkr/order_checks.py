@@ -22,7 +22,7 @@ from .accounts import Accounts
 from .contracts import Contracts, Instrument
 from .market_data import Board, MarketData
 from .settings import Settings
-from .wire.tws import escape
+from .wire.texts import escape
 
 # Reference section 17.
 TYPE_VT2IB = {OrderType.LIMIT: "LMT", OrderType.MARKET: "MKT", OrderType.STOP: "STP"}

@@ -16,6 +16,8 @@ from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
 from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import State
+from vnpy_brokerkit.pacing import Patience
+from vnpy_brokerkit.timing import Timing
 
 from .cancels import MANUAL_CLIENT
 from .orders import Orders, Outlet
@@ -35,6 +37,7 @@ class OrderSync:
         account: Callable[[], str],
         settings: Settings,
         clock: Clock,
+        timing: Timing,
     ) -> None:
         self._orders = orders
         self._outlet = outlet
@@ -43,7 +46,12 @@ class OrderSync:
         self._account = account
         self._settings = settings
         self._clock = clock
-        self._told_missing: set[str] = set()
+        self._missing: set[str] = set()
+        """Orders that TWS once had and that the last whole reading did not name."""
+        self._unnamed: set[str] = set()
+        """Orders that the last whole reading did not name."""
+        self._again = Patience(timing.orders_poll_idle, clock)
+        self._patience = Patience(timing.repeat_line, clock, growing=True)
         self.incomplete = False
         """The last reading failed in part: another one is due."""
 
@@ -53,55 +61,83 @@ class OrderSync:
         self.incomplete = True
         if self._settings.client_id == MANUAL_CLIENT:
             wire.post(lambda: wire.client.reqAutoOpenOrders(True), "reqAutoOpenOrders")
-            await wire.ask_plain("openOrders", wire.client.reqOpenOrders)
-        rows = await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
+            await wire.ask_plain("openOrders", wire.client.reqOpenOrders, each=_ignore)
+        named = {order.orderid for order in self._tracker.active() if order.broker_id}
+        listed = await self._read_open(wire)
         await self._read_ended(wire)
         await self._orders.caught_up()
-        self._note_missing({str(order.permId) for _contract, order, _state in rows})
+        self._note_missing(named, listed)
         self._orders.cancels.send_wanted()
 
-    def _note_missing(self, listed: set[str]) -> None:
-        """Orders that TWS once had and no list names: they stay as they are (the module's text).
+    def _note_missing(self, named: set[str], listed: set[str]) -> None:
+        """Orders that TWS once had and that no list of two readings names: they stay as they are (the module's text).
 
         One of an earlier day, which an earlier process left: nobody says any more how it ended. It is not shown.
         """
         if self.incomplete:
             return
-        for order in self._tracker.active():
-            if not order.broker_id or order.broker_id in listed:
-                continue
-            self._outlet.findings.add(Kind.MISSING, order)
-            if order.orderid not in self._told_missing:
-                self._told_missing.add(order.orderid)
-                self._outlet.log(
-                    _("委托{} {}（券商号{}）不在TWS的挂单、已完成和成交列表中，无法得知结果；请在TWS中核对").format(
-                        order.orderid, order.vt_symbol, order.broker_id
-                    )
-                )
+        missing = {
+            order.orderid: order
+            for order in self._tracker.active()
+            if order.orderid in named and order.broker_id not in listed
+        }
+        for orderid, order in missing.items():
             if not order.shown:
+                self._outlet.findings.add(Kind.MISSING, order)
                 self._tracker.forget(order)
+            elif orderid in self._missing:
+                self._outlet.findings.add(Kind.MISSING, order)
+                if self._patience.may_say(orderid):
+                    self._outlet.log(
+                        _("委托{} {}（券商号{}）不在TWS的挂单、已完成和成交列表中，无法得知结果；请在TWS中核对").format(
+                            orderid, order.vt_symbol, order.broker_id
+                        )
+                    )
+            else:
+                self._orders.wanted.set()  # once more: it may have moved from one list to the other meanwhile
+        self._missing = set(missing)
 
     async def refresh(self) -> None:
         """Read the open orders; what ended, only where one of ours is not among them. Raises :class:`BrokerError`."""
         wire = self._wire()
-        rows = await wire.ask_plain("openOrders", wire.client.reqAllOpenOrders)
-        listed = {str(order.permId) for _contract, order, _state in rows}
-        named = [order for order in self._tracker.active() if order.broker_id or order.state is State.UNKNOWN]
-        if any(order.broker_id not in listed for order in named):
+        listed = await self._read_open(wire)
+        absent = {
+            order.orderid
+            for order in self._tracker.active()
+            if (order.broker_id or order.state is State.UNKNOWN) and order.broker_id not in listed
+        }
+        # What a whole reading could not name, the next one will hardly name: those lists grow all day.
+        if absent - self._unnamed or (absent and self._again.may_say("unnamed")):
             await self._read_ended(wire)
+            self._unnamed = absent
+
+    async def _read_open(self, wire: Wire) -> set[str]:
+        """Read the open orders of all clients; return their permIds."""
+        listed: set[str] = set()
+        await wire.ask_plain(
+            "openOrders", wire.client.reqAllOpenOrders, each=lambda row: listed.add(str(row[1].permId))
+        )
+        return listed
 
     async def _read_ended(self, wire: Wire) -> None:
         """Read today's completed orders and the executions of the trading account; each execution counts once."""
         self.incomplete = True
-        for row in await wire.ask_plain("completedOrders", lambda: wire.client.reqCompletedOrders(False)):
-            self._orders.in_turn(row.contract, partial(self._orders.take_completed, row))
+        await wire.ask_plain(
+            "completedOrders",
+            lambda: wire.client.reqCompletedOrders(False),
+            each=lambda row: self._orders.in_turn(row.contract, partial(self._orders.take_completed, row)),
+        )
         self._orders.readings += 1
         wanted = ExecutionFilter(acctCode=self._account())
         try:
-            await wire.ask(lambda req_id: wire.client.reqExecutions(req_id, wanted), "reqExecutions")
+            await wire.ask(lambda req_id: wire.client.reqExecutions(req_id, wanted), "reqExecutions", each=_ignore)
         except ConnectionFailed:
             raise
         except BrokerError as error:
             self._outlet.log(_("查询成交失败（{}），将自动重试").format(error.text))
             return
         self.incomplete = False
+
+
+def _ignore(row: object) -> None:
+    """The listener has heard it, which is all that is wanted."""

@@ -13,7 +13,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import Happening
 from vnpy_brokerkit.tracker import OrderReport, TrackedOrder, exact
 
-from .wire.tws import unescape
+from .wire.texts import unescape
 
 # Reference section 17. "Submitted" also while it fills: the volume tells. Inactive is decided by what came with it.
 STATUS2HAPPENING = {

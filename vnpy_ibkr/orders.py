@@ -32,7 +32,8 @@ from .errors import OrderEffect, order_effect, words_for
 from .order_checks import OrderChecks
 from .order_words import ended, filled_of, meaning, our_ref, report_of
 from .settings import Settings
-from .wire.tws import CompletedOrder, OrderStatus, Wire
+from .wire.events import CompletedOrder, OrderStatus
+from .wire.tws import Wire
 
 TOO_FAST = 100
 DUPLICATE_ID = 103

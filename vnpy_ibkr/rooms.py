@@ -163,5 +163,7 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         timing=timing,
         on_change=hooks.funds_wanted.set,
     )
-    order_sync = OrderSync(orders, gateway, wire=wire, account=account, settings=settings, clock=clock)
+    order_sync = OrderSync(
+        orders, gateway, wire=wire, account=account, settings=settings, clock=clock, timing=timing
+    )
     return Rooms(connection, contracts, market_data, accounts, orders, executions, order_sync, history)

@@ -7,11 +7,13 @@ one, placed at the price given (limit) or at the market. :data:`SEGMENTS` tells 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from brokersim.hstong.backend import HONG_KONG, Backend, security_of, zone
 from brokersim.hstong.codes import GatewayError, MarketCode, price_text, wire_code
@@ -78,6 +80,26 @@ class CondOrder:
         return last >= self.trigger if rising else last <= self.trigger
 
 
+class KeptCondOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A conditional order as ``--keep`` writes it: the instrument by its vt_symbol, the market follows from it."""
+
+    id: str
+    vt_symbol: str
+    side: str
+    kind: str
+    session: str
+    price: Decimal
+    volume: int
+    value: Decimal
+    track: str
+    created: datetime
+    until: datetime
+    best: Decimal
+    status: str
+    error: str
+    entrust_id: str
+
+
 Place = Callable[[CondOrder, str, Decimal], str]
 
 
@@ -89,6 +111,8 @@ class ConditionalOrders:
         self._next_id = next_id
         self._place = place
         self._orders: dict[str, CondOrder] = {}
+        self.changes = 0
+        """Grows with everything that :meth:`keep` must be asked for again."""
         self.routes = {
             "/trade/TradeQueryRealCondOrderList": self.real_list,
             "/trade/TradeQueryHistoryCondOrderList": self.history_list,
@@ -121,12 +145,14 @@ class ConditionalOrders:
             best=self._backend.market.quote(instrument.vt_symbol).last,
         )
         self._orders[order.id] = order
+        self.changes += 1
         self._backend.market.watch(instrument.vt_symbol)
         return order.id
 
     def delete(self, order_id: str) -> None:
         """Take a pending order back."""
         self._pending(order_id).status = DELETED
+        self.changes += 1
 
     def change(self, order_id: str, params: Params, volume: int) -> None:
         """Change a pending order's volume, and price, trigger and validity where they are given (7.4)."""
@@ -140,6 +166,27 @@ class ConditionalOrders:
         if params.has("validDays"):
             order.until = self._backend.clock.now() + timedelta(days=params.integer("validDays", 1, MAX_DAYS))
         order.volume, order.price, order.value = volume, price, value
+        self.changes += 1
+
+    def keep(self) -> tuple[KeptCondOrder, ...]:
+        """Every conditional order, oldest first, as :meth:`restore` takes it."""
+        names = set(KeptCondOrder.__struct_fields__) - {"vt_symbol"}
+        return tuple(
+            KeptCondOrder(vt_symbol=order.instrument.vt_symbol, **{name: getattr(order, name) for name in names})
+            for order in self._orders.values()
+        )
+
+    def restore(self, kept: Iterable[KeptCondOrder]) -> None:
+        """Take the orders of an earlier process. ValueError for an instrument that this broker has not."""
+        for one in kept:
+            instrument = self._backend.directory.by_vt_symbol(one.vt_symbol)
+            if instrument is None:
+                raise ValueError(f"conditional order {one.id}: this market has no {one.vt_symbol}")
+            fields = msgspec.structs.asdict(one)
+            del fields["vt_symbol"]
+            market = self._backend.market_of(one.vt_symbol)
+            self._orders[one.id] = CondOrder(market=market, instrument=instrument, **fields)
+            self._backend.market.watch(one.vt_symbol)
 
     def real_list(self, params: Params) -> object:
         """The conditional orders of the present day and all pending ones, newest first (7.7)."""
@@ -172,6 +219,7 @@ class ConditionalOrders:
     def _expire(self, order: CondOrder) -> None:
         if order.status == PENDING and self._backend.clock.now() >= order.until:
             order.status = EXPIRED
+            self.changes += 1
 
     def _on_quote(self, quote: Quote, previous: Quote | None) -> None:
         for order in self._orders.values():
@@ -179,11 +227,14 @@ class ConditionalOrders:
                 continue
             self._expire(order)
             if order.status == PENDING and quote.segment in SEGMENTS[order.session]:
+                best = order.best
                 order.follow(quote.last)
+                self.changes += order.kind in TRAILING and order.best != best
                 if order.reached(quote.last):
                     self._go_off(order)
 
     def _go_off(self, order: CondOrder) -> None:
+        self.changes += 1
         order.status = TRIGGERED
         limit, market = BASE_TYPES[order.market.exchange_type]
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from brokersim.fees import FeeSchedule
 from brokersim.half import BadCall, PhoneOrder, World, decimal, positive_volume, switches_of
@@ -14,7 +16,7 @@ from brokersim.hstong.assets import Assets
 from brokersim.hstong.backend import ACCOUNT, OPENING_CASH, Backend
 from brokersim.hstong.bars import Bars
 from brokersim.hstong.codes import MARKET_OF_EXCHANGE, Directory, GatewayError
-from brokersim.hstong.conditional import ConditionalOrders, CondOrder
+from brokersim.hstong.conditional import ConditionalOrders, CondOrder, KeptCondOrder
 from brokersim.hstong.dispatch import Dispatcher
 from brokersim.hstong.door import Door
 from brokersim.hstong.feed import Feed
@@ -25,6 +27,7 @@ from brokersim.hstong.push import PushServer
 from brokersim.hstong.quotes import Quotes
 from brokersim.hstong.session import LoginSession
 from brokersim.hstong.switches import BadSwitch, Switches
+from brokersim.kept_desk import KeptDesk
 from brokersim.ledger import Ledger
 from brokersim.matching import Desk
 from brokersim.model import Fill, Order
@@ -44,6 +47,14 @@ IDS_A_SECOND = 100_000
 """Ids begin with the time at which the simulator starts, so that they are not those of an earlier run."""
 
 
+class KeptVbrokers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the simulated Gateway writes for ``--keep``: its desk, the next order id, its conditional orders."""
+
+    desk: KeptDesk
+    next_id: int
+    conditional: tuple[KeptCondOrder, ...]
+
+
 class VbrokersHalf:
     """The VBrokers half of the simulator."""
 
@@ -51,10 +62,11 @@ class VbrokersHalf:
 
     def __init__(self, world: World) -> None:
         options = world.options
+        self._changes = 0
         self.switches = Switches()
         self.change_switches(switches_of(options.switches, self.name))
-        ids = _ids(int(world.clock.now().timestamp() * IDS_A_SECOND))
-        next_id = ids.__next__
+        self._next = int(world.clock.now().timestamp() * IDS_A_SECOND)
+        next_id = self._next_id
         ledger = Ledger({ACCOUNT: OPENING_CASH}, world.market)
         self.desk = Desk(world.market, ledger, world.clock, allow_short=False, fees=FeeSchedule(), next_id=next_id)
         self.backend = Backend(
@@ -68,7 +80,7 @@ class VbrokersHalf:
         self.push = PushServer(options.push_port, world.faults, world.clock.now)
         self._notices = OrderNotices(self.backend, self.push.publish)
         self.desk.on_change = self._on_change
-        conditional = ConditionalOrders(self.backend, next_id, self._place_triggered)
+        self.conditional = conditional = ConditionalOrders(self.backend, next_id, self._place_triggered)
         self.orders = Orders(self.backend, self._notices, conditional, next_id)
         feed = Feed(self.backend, self.push.publish, lambda: self.push.is_heard)
         self.backend.session.on_end = feed.clear
@@ -129,6 +141,20 @@ class VbrokersHalf:
             raise BadCall(str(error)) from error
         return dataclasses.asdict(self.switches)
 
+    @property
+    def changes(self) -> int:
+        return self._changes + self.conditional.changes
+
+    def keep(self) -> KeptVbrokers:
+        return KeptVbrokers(self.desk.keep(), self._next, self.conditional.keep())
+
+    def restore(self, kept: bytes, at: datetime) -> None:
+        standing = msgspec.json.decode(kept, type=KeptVbrokers)
+        self.desk.restore(standing.desk)
+        self._next = standing.next_id
+        self.conditional.restore(standing.conditional)
+        self.desk.end_day(at)
+
     async def turn(self) -> None:
         await self.door.turn()
 
@@ -141,7 +167,14 @@ class VbrokersHalf:
     async def stop(self) -> None:
         await self.door.stop()
 
+    def _next_id(self) -> str:
+        """Order ids: opaque, growing, and not those of an earlier run."""
+        given = self._next
+        self._next += 1
+        return str(given)
+
     def _on_change(self, order: Order, fill: Fill | None) -> None:
+        self._changes += 1
         self._notices.on_change(order, fill)
 
     def _place_triggered(self, order: CondOrder, kind: str, price: Any) -> str:
@@ -152,8 +185,3 @@ class VbrokersHalf:
         if account != ACCOUNT or self.backend.directory.by_vt_symbol(vt_symbol) is None:
             raise BadCall(f"positions: broker {self.name!r} has no {vt_symbol!r} in account {account!r}")
         self.desk.ledger.open_position(account, vt_symbol, volume, decimal(price, "price"))
-
-
-def _ids(first: int) -> Iterator[str]:
-    """Order ids: opaque, growing, and not those of an earlier run."""
-    return map(str, itertools.count(first))

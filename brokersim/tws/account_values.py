@@ -6,7 +6,7 @@ instrument is fully paid at the simulated broker: margin is the whole value of t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,8 @@ from brokersim.truth import plain
 BASE = "USD"
 EXCHANGE_RATES: dict[str, Decimal] = {"USD": Decimal(1), "HKD": Decimal("0.1285"), "CNY": Decimal("0.1390")}
 """US dollars for one unit of a currency: fixed at the simulated broker."""
-ACCOUNT_TYPES: dict[str, str] = {"DU1000001": "INDIVIDUAL", "DU1000002": "IRA-ROTH", "DU1000003": "CORPORATION"}
+ACCOUNT_TYPES: dict[str, str] = {"DU1000002": "IRA-ROTH", "DU1000003": "CORPORATION", "DF1000000": "", "All": ""}
+USUAL_TYPE = "INDIVIDUAL"
 SEGMENTS = ("", "-S", "-C")
 """Of both segments, of securities, of commodities (which hold nothing here)."""
 SUMMED = frozenset(
@@ -62,11 +63,6 @@ class Totals:
         return self.net - self.gross
 
 
-def held(ledger: Ledger, account: str) -> list[Position]:
-    """The account's positions, those that are flat left out."""
-    return [one for one in ledger.positions.values() if one.account == account and one.volume]
-
-
 def value(ledger: Ledger, position: Position) -> Decimal:
     """A position at its last price, in the contract's currency; negative when short."""
     size = ledger.market.instruments[position.vt_symbol].size
@@ -78,19 +74,21 @@ def to_base(ledger: Ledger, vt_symbol: str, amount: Decimal) -> Decimal:
     return amount * EXCHANGE_RATES[ledger.market.instruments[vt_symbol].currency]
 
 
-def totals(ledger: Ledger, account: str) -> Totals:
-    """Net assets, cash and gross value of the positions."""
-    funds = {currency: ledger.account(account, currency) for currency in ledger.cash[account]}
-    return Totals(
-        net=sum((one.balance * EXCHANGE_RATES[currency] for currency, one in funds.items()), ZERO),
-        cash=sum((one.cash * EXCHANGE_RATES[currency] for currency, one in funds.items()), ZERO),
-        gross=sum((abs(to_base(ledger, one.vt_symbol, value(ledger, one))) for one in held(ledger, account)), ZERO),
-    )
+def totals(ledger: Ledger, *accounts: str) -> Totals:
+    """Net assets, cash and gross value of the positions, of all these accounts together."""
+    net = cash = gross = ZERO
+    for account in accounts:
+        for currency in ledger.cash[account]:
+            funds, rate = ledger.account(account, currency), EXCHANGE_RATES[currency]
+            net += funds.balance * rate
+            cash += funds.cash * rate
+        gross += sum((abs(to_base(ledger, one.vt_symbol, value(ledger, one))) for one in ledger.held(account)), ZERO)
+    return Totals(net, cash, gross)
 
 
-def tag_rows(ledger: Ledger, account: str) -> list[Row]:
-    """The account's totals under their plain keys."""
-    sums = totals(ledger, account)
+def tag_rows(ledger: Ledger, account: str, members: Sequence[str] = ()) -> list[Row]:
+    """The account's totals under their plain keys; ``members``: whose they are, if not its own."""
+    sums = totals(ledger, *(members or (account,)))
     by_tag = {
         **dict.fromkeys(SUMMED, sums.available),
         **dict.fromkeys(("NetLiquidation", "ReqTEquity", "RegTEquity"), sums.net),
@@ -107,7 +105,7 @@ def tag_rows(ledger: Ledger, account: str) -> list[Row]:
     cushion = sums.available / sums.net if sums.net > 0 else ZERO
     leverage = sums.gross / sums.net if sums.net > 0 else ZERO
     words = {
-        "AccountType": ACCOUNT_TYPES[account],
+        "AccountType": ACCOUNT_TYPES.get(account, USUAL_TYPE),
         "Cushion": f"{cushion:.6f}",
         "LookAheadNextChange": "0",
         "HighestSeverity": "",
@@ -118,9 +116,14 @@ def tag_rows(ledger: Ledger, account: str) -> list[Row]:
     return [*((tag, text, "") for tag, text in words.items()), *money]
 
 
-def ledger_rows(ledger: Ledger, account: str) -> list[Row]:
-    """The ledger keys, for ``BASE`` and for each currency; amounts are exact."""
-    by_currency = {currency: _ledger_of(ledger, account, currency) for currency in ledger.cash[account]}
+def ledger_rows(ledger: Ledger, *accounts: str) -> list[Row]:
+    """The ledger keys, for ``BASE`` and for each currency, of all these accounts together; amounts are exact."""
+    by_currency: dict[str, dict[str, Decimal]] = {}
+    for account in accounts:
+        for currency in ledger.cash[account]:
+            own = _ledger_of(ledger, account, currency)
+            sums = by_currency.get(currency, {})
+            by_currency[currency] = {key: amount + sums.get(key, ZERO) for key, amount in own.items()}
     keys = list(next(iter(by_currency.values())))
     base = {
         key: sum((values[key] * EXCHANGE_RATES[currency] for currency, values in by_currency.items()), ZERO)
@@ -139,7 +142,7 @@ def ledger_rows(ledger: Ledger, account: str) -> list[Row]:
 def _ledger_of(ledger: Ledger, account: str, currency: str) -> dict[str, Decimal]:
     funds = ledger.account(account, currency)
     instruments = ledger.market.instruments
-    positions = [one for one in held(ledger, account) if instruments[one.vt_symbol].currency == currency]
+    positions = [one for one in ledger.held(account) if instruments[one.vt_symbol].currency == currency]
     values = {one.vt_symbol: value(ledger, one) for one in positions}
 
     def of_kind(*kinds: str) -> Decimal:
@@ -147,9 +150,9 @@ def _ledger_of(ledger: Ledger, account: str, currency: str) -> dict[str, Decimal
 
     realised = sum(
         (
-            ledger.realised(owner, vt_symbol)
-            for owner, vt_symbol in ledger.positions
-            if owner == account and instruments[vt_symbol].currency == currency
+            ledger.realised(account, vt_symbol)
+            for vt_symbol in ledger.traded(account)
+            if instruments[vt_symbol].currency == currency
         ),
         ZERO,
     )
@@ -166,25 +169,27 @@ def _ledger_of(ledger: Ledger, account: str, currency: str) -> dict[str, Decimal
     }
 
 
-def value_rows(ledger: Ledger, account: str) -> list[Row]:
-    """What an account subscription sends: words, totals by segment, the ledger."""
-    currencies = [*ledger.cash[account], "BASE"]
+def value_rows(ledger: Ledger, account: str, members: Sequence[str] = ()) -> list[Row]:
+    """What an account subscription sends: words, totals by segment, the ledger. ``members``: the accounts that a
+    virtual one stands for."""
+    members = members or (account,)
+    currencies = [*ledger.cash[members[0]], "BASE"]
     rows: list[Row] = [
         ("AccountCode", account, ""),
         ("AccountReady", "true", ""),
         *(("AccountOrGroup", account, currency) for currency in currencies),
     ]
-    for tag, text, currency in tag_rows(ledger, account):
+    for tag, text, currency in tag_rows(ledger, account, members):
         for segment in SEGMENTS if tag not in PLAIN or tag in ("Cushion", "Leverage") else ("",):
             nothing = "0.00" if currency else "0"
             rows.append((tag + segment, nothing if segment == "-C" else text, currency))
-    return [*rows, *ledger_rows(ledger, account)]
+    return [*rows, *ledger_rows(ledger, *members)]
 
 
 def summary_rows(ledger: Ledger, account: str, tags: Collection[str]) -> list[Row]:
     """The rows of an account summary: the tags asked for, and the ledger of ``$LEDGER``, ``$LEDGER:EUR`` or
     ``$LEDGER:ALL``."""
-    rows = [row for row in tag_rows(ledger, account) if row[0] in tags]
+    rows = [row for row in tag_rows(ledger, account) if row[0] in tags] if SUMMARY_TAGS.intersection(tags) else []
     wanted = {tag.partition(":")[2] or "BASE" for tag in tags if tag.partition(":")[0] == LEDGER_TAG}
     if wanted:
         rows += [row for row in ledger_rows(ledger, account) if "ALL" in wanted or row[2] in wanted]
@@ -223,9 +228,8 @@ def profit(desk: Desk, account: str, vt_symbol: str, since: datetime) -> Profit:
 def account_profit(desk: Desk, account: str, since: datetime) -> Profit:
     """The whole account's profit in US dollars."""
     total = Profit(ZERO, ZERO, ZERO)
-    for owner, vt_symbol in list(desk.ledger.positions):
-        if owner == account:
-            one = profit(desk, account, vt_symbol, since)
-            rate = EXCHANGE_RATES[desk.ledger.market.instruments[vt_symbol].currency]
-            total += Profit(one.daily * rate, one.unrealised * rate, one.realised * rate)
+    for vt_symbol in desk.ledger.traded(account):
+        one = profit(desk, account, vt_symbol, since)
+        rate = EXCHANGE_RATES[desk.ledger.market.instruments[vt_symbol].currency]
+        total += Profit(one.daily * rate, one.unrealised * rate, one.realised * rate)
     return total

@@ -15,17 +15,17 @@ from brokersim.tws.account_values import (
     SUMMARY_TAGS,
     Row,
     account_profit,
-    held,
     ledger_rows,
     profit,
     summary_rows,
+    tag_rows,
     value,
     value_rows,
 )
 from brokersim.tws.client import Client
 from brokersim.tws.executions import midnight
 from brokersim.tws.framing import Reader
-from brokersim.tws.hub import ACCOUNTS, Handler, Hub
+from brokersim.tws.hub import EVERYBODY, Handler, Hub
 from brokersim.tws.messages import average
 from brokersim.tws.names import REQUESTS
 
@@ -33,6 +33,10 @@ REFRESH = timedelta(minutes=3)
 """How often account values are told again when nothing was traded (tws-api 10)."""
 PROFIT_EVERY = timedelta(seconds=1)
 MAX_SUMMARIES = 2
+MANY_ACCOUNTS = 50
+"""With more than these, positions and summaries of all accounts at once are refused (tws-api 10 for the positions; the
+code is not told there: 321, a request that does not pass its check)."""
+TOO_MANY = f"is not available with more than {MANY_ACCOUNTS} accounts"
 DERIVATIVES = frozenset({"FUT", "OPT"})
 
 
@@ -113,14 +117,19 @@ class AccountRoom:
             for key in [key for key in kept if key[0] == client.number]:
                 del kept[key]
 
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The accounts of this login."""
-        return ACCOUNTS[: self._hub.switches.accounts]
-
     def managed_accounts(self) -> str:
-        """The account list of message 15: several end in a comma (tws-api 6.1)."""
-        return ",".join(self.accounts) + ("," if len(self.accounts) > 1 else "")
+        """The account list of message 15: several end in a comma (tws-api 6.1), an advisor's own is the first."""
+        return ",".join(self._hub.accounts) + ("," if len(self._hub.accounts) > 1 else "")
+
+    def _members(self, account: str) -> tuple[str, ...]:
+        """Whose numbers an account's are: its own, or on an advisor's login everybody's; none where it is unknown."""
+        if account == EVERYBODY and self._hub.switches.fa:
+            return self._hub.sub_accounts
+        return (account,) if account in self._hub.accounts else ()
+
+    @property
+    def _has_many(self) -> bool:
+        return len(self._hub.sub_accounts) > MANY_ACCOUNTS
 
     # -- changes -----------------------------------------------------------------------------------
 
@@ -144,11 +153,11 @@ class AccountRoom:
             self._refreshed = now
         if due or traded:
             for values in [*self._updates.values(), *self._multi.values()]:
-                if due or values.account in traded:
+                if due or traded.intersection(self._members(values.account)):
                     values.push()
-            for client_number, values in self._updates.items():
-                if due or values.account in traded:
-                    self._send_portfolio(self._updates[client_number].client, values.account)
+            for values in self._updates.values():
+                if due or traded.intersection(self._members(values.account)):
+                    self._send_portfolio(values.client, values.account)
         if due:
             for values in self._summaries.values():
                 if values.push():
@@ -166,17 +175,17 @@ class AccountRoom:
     def _account_updates(self, hub: Hub, client: Client, reader: Reader) -> None:
         """One account at a time; asking for another ends the former."""
         reader.skip()
-        subscribe, account = reader.flag("subscribe"), reader.text("account") or self.accounts[0]
+        subscribe, account = reader.flag("subscribe"), reader.text("account") or self._hub.accounts[0]
         self._updates.pop(client.number, None)
         if not subscribe:
             return
-        if account not in self.accounts:
+        if not self._members(account):
             client.error(-1, 321, f"Error validating request.-'bL' : cause - Invalid account code {account!r}")
             return
         values = _Values(
             client,
             account,
-            lambda: value_rows(hub.ledger, account),
+            lambda: value_rows(hub.ledger, account, self._members(account)),
             lambda row: client.send(6, 2, *row, account),
         )
         self._updates[client.number] = values
@@ -186,29 +195,31 @@ class AccountRoom:
 
     def _send_portfolio(self, client: Client, account: str) -> None:
         ledger = self._hub.ledger
-        for position in ledger.positions.values():
-            if position.account != account:
-                continue
-            listed = self._hub.contracts.by_vt(position.vt_symbol)
-            last = ledger.market.quote(position.vt_symbol).last
-            numbers = (last, value(ledger, position), round(position.price * listed.size, 8))
-            gains = (ledger.pnl(account, position.vt_symbol), ledger.realised(account, position.vt_symbol))
-            row = (*listed.c11(listed.primary_exchange, strike="0", right="0"), str(position.volume))
-            client.send(7, 8, *row, *map(plain, numbers), *map(plain, gains), account)
+        for member in self._members(account):
+            for vt_symbol in ledger.traded(member):
+                position = ledger.positions[member, vt_symbol]
+                listed = self._hub.contracts.by_vt(vt_symbol)
+                last = ledger.market.quote(vt_symbol).last
+                numbers = (last, value(ledger, position), round(position.price * listed.size, 8))
+                gains = (ledger.pnl(member, vt_symbol), ledger.realised(member, vt_symbol))
+                row = (*listed.c11(listed.primary_exchange, strike="0", right="0"), str(position.volume))
+                client.send(7, 8, *row, *map(plain, numbers), *map(plain, gains), member)
         client.send(8, 1, f"{self._hub.clock.now():%H:%M}")
 
     def _account_updates_multi(self, hub: Hub, client: Client, reader: Reader) -> None:
         reader.skip()
-        req_id, account = reader.integer("reqId"), reader.text("account") or self.accounts[0]
+        req_id, account = reader.integer("reqId"), reader.text("account") or self._hub.accounts[0]
         model, ledger_only = reader.text("modelCode"), reader.flag("ledgerAndNLV")
-        if account not in self.accounts:
+        if not self._members(account):
             client.error(req_id, 321, f"Error validating request.-'bL' : cause - Invalid account code {account!r}")
             return
 
         def rows() -> list[Row]:
+            members = self._members(account) or (account,)
             if not ledger_only:
-                return value_rows(hub.ledger, account)
-            return [*summary_rows(hub.ledger, account, {"NetLiquidation"}), *ledger_rows(hub.ledger, account)]
+                return value_rows(hub.ledger, account, members)
+            net = [row for row in tag_rows(hub.ledger, account, members) if row[0] == "NetLiquidation"]
+            return [*net, *ledger_rows(hub.ledger, *members)]
 
         values = _Values(client, account, rows, lambda row: client.send(73, 1, req_id, account, model, *row))
         self._multi[client.number, req_id] = values
@@ -232,10 +243,20 @@ class AccountRoom:
             client.error(req_id, 322, text)
         elif not known:
             client.error(req_id, 321, f"Error validating request.-'bR' : cause - Invalid tags {tags_text!r}")
-        elif group != "All" and group not in self.accounts:
-            client.error(req_id, 321, f"Error validating request.-'bR' : cause - Invalid group {group!r}")
+        elif group == EVERYBODY and self._has_many:
+            client.error(req_id, 321, f"Error validating request.-'bR' : cause - Group 'All' {TOO_MANY}")
+        elif accounts := self._group(group):
+            self._open_summary(client, req_id, accounts, known)
         else:
-            self._open_summary(client, req_id, self.accounts if group == "All" else (group,), known)
+            client.error(req_id, 321, f"Error validating request.-'bR' : cause - Invalid group {group!r}")
+
+    def _group(self, group: str) -> tuple[str, ...]:
+        """The accounts of a summary's group: everybody's, an advisor's group, or an account; none if it is neither."""
+        if group == EVERYBODY:
+            return self._hub.accounts
+        if self._hub.switches.fa and group in self._hub.groups:
+            return self._hub.groups[group].accounts
+        return (group,) if group in self._hub.accounts else ()
 
     def _open_summary(self, client: Client, req_id: int, accounts: tuple[str, ...], tags: set[str]) -> None:
         ledger = self._hub.ledger
@@ -263,9 +284,12 @@ class AccountRoom:
     # -- positions ---------------------------------------------------------------------------------
 
     def _positions(self, hub: Hub, client: Client, reader: Reader) -> None:
+        if self._has_many:
+            client.error(-1, 321, f"Error validating request.-'bO' : cause - reqPositions {TOO_MANY}")
+            return
         self._position_clients[client.number] = client
-        for account in self.accounts:
-            for position in held(hub.ledger, account):
+        for account in self._hub.accounts:
+            for position in hub.ledger.held(account):
                 self._send_position(client, position)
         client.send(62, 1)
 
@@ -285,12 +309,12 @@ class AccountRoom:
     def _positions_multi(self, hub: Hub, client: Client, reader: Reader) -> None:
         reader.skip()
         req_id, account, model = reader.integer("reqId"), reader.text("account"), reader.text("modelCode")
-        if account and account not in self.accounts:
+        if account and account not in self._hub.accounts:
             client.error(req_id, 321, f"Error validating request.-'bL' : cause - Invalid account code {account!r}")
             return
         self._position_multi[client.number, req_id] = (client, account, model)
-        for one in [account] if account else self.accounts:
-            for position in held(hub.ledger, one):
+        for one in [account] if account else self._hub.accounts:
+            for position in hub.ledger.held(one):
                 self._send_position_multi(client, req_id, model, position)
         client.send(72, 1, req_id)
 
@@ -323,7 +347,7 @@ class AccountRoom:
         one.push()
 
     def _may_see(self, client: Client, req_id: int, account: str) -> bool:
-        if account in self.accounts:
+        if account in self._hub.accounts:
             return True
         client.error(req_id, 321, f"Error validating request.-'bP' : cause - Invalid account code {account!r}")
         return False

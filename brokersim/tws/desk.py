@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from brokersim.fees import TWS_FEES, FeeSchedule
@@ -11,7 +10,8 @@ from brokersim.half import World
 from brokersim.ledger import Ledger
 from brokersim.matching import Desk
 from brokersim.model import Fill, Order
-from brokersim.tws.hub import ACCOUNTS, IRA, OPENING_CASH
+from brokersim.tws.advisor import allot
+from brokersim.tws.hub import ACCOUNTS, ADVISOR, IRA, OPENING_CASH
 
 IDS_SINCE = 1_577_836_800
 """2020-01-01: permIds count from there, so that they fit into 31 bits and are not those of an earlier run."""
@@ -30,10 +30,12 @@ class TwsDesk(Desk):
 
     def __init__(self, world: World) -> None:
         started = int(world.clock.now().timestamp())
-        perm_ids = itertools.count(FIRST_PERM_ID + (started - IDS_SINCE) * PERM_IDS_A_SECOND % PERM_IDS)
-        executions = itertools.count(1)
+        self.next_perm_id = FIRST_PERM_ID + (started - IDS_SINCE) * PERM_IDS_A_SECOND % PERM_IDS
+        """The permId of the next order."""
+        self.next_execution = 1
+        """The number of the next execution in its execId."""
+        self._started = started
         self._given: str | None = None
-        self._perm_ids = perm_ids
         super().__init__(
             world.market,
             Ledger(dict.fromkeys(ACCOUNTS, OPENING_CASH), world.market, holds_reduce_available=False),
@@ -41,7 +43,8 @@ class TwsDesk(Desk):
             allow_short=lambda account: account != IRA,
             fees=FeeSchedule(TWS_FEES),
             next_id=self._id,
-            fill_id=_exec_ids(started, executions.__next__),
+            fill_id=self._exec_id,
+            allot=allot,
         )
         self.listeners: list[Callable[[Order, Fill | None], None]] = []
         """Each hears of every change, in this order."""
@@ -49,7 +52,15 @@ class TwsDesk(Desk):
 
     def new_id(self) -> str:
         """A permId that no order has yet."""
-        return str(next(self._perm_ids))
+        given = self.next_perm_id
+        self.next_perm_id += 1
+        return str(given)
+
+    def open_accounts(self, accounts: Iterable[str]) -> None:
+        """Open those that are not yet open: an advisor's own without money, the others with the opening cash."""
+        for account in accounts:
+            cash = dict.fromkeys(OPENING_CASH, 0) if account == ADVISOR else OPENING_CASH
+            self.ledger.open_account(account, cash)
 
     @contextmanager
     def under(self, perm_id: str) -> Iterator[None]:
@@ -68,11 +79,8 @@ class TwsDesk(Desk):
         given, self._given = self._given, None
         return given or self.new_id()
 
-
-def _exec_ids(started: int, count: Callable[[], int]) -> Callable[[Order, int], str]:
-    """ExecIds of the real form: prefix, the run's second, the execution's number, correction 01."""
-
-    def exec_id(order: Order, cumulative: int) -> str:
-        return f"{EXEC_PREFIX}.{started:08x}.{count():02x}.01"
-
-    return exec_id
+    def _exec_id(self, order: Order, cumulative: int) -> str:
+        """An execId of the real form: prefix, the run's second, the execution's number, correction 01."""
+        number = self.next_execution
+        self.next_execution += 1
+        return f"{EXEC_PREFIX}.{self._started:08x}.{number:02x}.01"

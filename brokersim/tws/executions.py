@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from brokersim.tws import messages
 from brokersim.tws.client import Client
 from brokersim.tws.framing import Reader
 from brokersim.tws.hub import Hub
+from brokersim.tws.kept import KeptExecution
 from brokersim.tws.tickets import Execution, Ticket
 from brokersim.tws.times import BadTime, parse_time
 
@@ -39,6 +41,19 @@ class ExecutionLog:
         execution = Execution(fill, ticket, ticket.average_price, realised, venue)
         self._all.append(execution)
         return execution
+
+    def keep(self) -> tuple[KeptExecution, ...]:
+        """What is told of each fill beside the fill, in their order."""
+        return tuple(KeptExecution(one.average_price, one.realised, one.venue) for one in self._all)
+
+    def restore(self, fills: Sequence[Fill], tickets: Mapping[str, Ticket], kept: Sequence[KeptExecution]) -> None:
+        """Take the fills of an earlier process; the ledger has booked them already. ValueError or KeyError when it can
+        not be so."""
+        for fill, one in zip(fills, kept, strict=True):
+            ticket = tickets[fill.order_id]
+            self._all.append(Execution(fill, ticket, one.average_price, one.realised, one.venue))
+            key = (fill.account, fill.vt_symbol)
+            self._realised[key] = self._hub.ledger.realised(*key)
 
     def _closed(self, fill: Fill) -> bool:
         """Did the fill close (part of) a position."""

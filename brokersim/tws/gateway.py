@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from brokersim.half import BadCall, PhoneOrder, World, decimal, switches_of
 from brokersim.tws.accounts import AccountRoom
+from brokersim.tws.advisor import AdvisorRoom
 from brokersim.tws.contracts import Contracts
 from brokersim.tws.depth import DepthRoom
 from brokersim.tws.desk import TwsDesk
@@ -15,7 +19,8 @@ from brokersim.tws.details import DetailsRoom
 from brokersim.tws.faults import FaultPoints
 from brokersim.tws.historical_ticks import HistoricalTickRoom
 from brokersim.tws.history import HistoryRoom
-from brokersim.tws.hub import ACCOUNTS, OPENING_CASH, Hub, Room
+from brokersim.tws.hub import ADVISOR, OPENING_CASH, Hub, Room
+from brokersim.tws.kept import KeptTws
 from brokersim.tws.listener import Door
 from brokersim.tws.options import OptionRoom
 from brokersim.tws.orders import OrderRoom
@@ -44,7 +49,7 @@ class TwsHalf:
         depth = DepthRoom(self.hub)
         data = (QuoteRoom(self.hub), depth, TickByTickRoom(self.hub), RealTimeBarRoom(self.hub), self._history)
         rooms: list[Room] = [SessionRoom(), DetailsRoom(), OptionRoom(), HistoricalTickRoom(self.hub), *data]
-        rooms += [self.orders, self.accounts]
+        rooms += [self.orders, self.accounts, AdvisorRoom()]
         self.faults = FaultPoints(world.faults, self.door, self.orders)
         self.door.furnish(rooms, self.faults)
         self.door.lost_data += [room.lose for room in data]
@@ -77,7 +82,18 @@ class TwsHalf:
         except BadSwitch as error:
             raise BadCall(str(error)) from error
         self.hub.contracts.hk_smart = self.switches.hk_smart
+        self.hub.desk.open_accounts(self.hub.accounts)
         return dataclasses.asdict(self.switches)
+
+    @property
+    def changes(self) -> int:
+        return self.hub.changes
+
+    def keep(self) -> KeptTws:
+        return self.orders.keep()
+
+    def restore(self, kept: bytes, at: datetime) -> None:
+        self.orders.restore(msgspec.json.decode(kept, type=KeptTws), at)
 
     async def turn(self) -> None:
         self.faults.turn()
@@ -96,6 +112,7 @@ class TwsHalf:
 
     def _open_position(self, account: str, vt_symbol: str, volume: int, price: str) -> None:
         instrument = self.hub.market.instruments.get(vt_symbol)
-        if account not in ACCOUNTS or instrument is None or instrument.currency not in OPENING_CASH:
+        known = account in self.hub.ledger.cash and account != ADVISOR
+        if not known or instrument is None or instrument.currency not in OPENING_CASH:
             raise BadCall(f"positions: broker {self.name!r} has no {vt_symbol!r} in account {account!r}")
         self.hub.ledger.open_position(account, vt_symbol, volume, decimal(price, "price"))

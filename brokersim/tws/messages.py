@@ -13,6 +13,7 @@ from typing import Any
 
 from brokersim.truth import plain
 from brokersim.tws.framing import MAX_DOUBLE, MAX_INT, MAX_LONG, Field
+from brokersim.tws.hub import ADVISOR
 from brokersim.tws.tickets import Execution, Ticket
 
 Fields = tuple[Field, ...]
@@ -57,7 +58,7 @@ def open_order(
         *(*_prices(ticket), form.tif, form.oca_group, order.account, "", 0, form.order_ref),
         *(ticket.client_id, ticket.perm_id, form.outside_rth, form.flag("hidden"), text("discretionaryAmt", "0")),
         *(text("goodAfterTime"), f"{ticket.perm_id}.0/{order.account}/{order.volume}"),
-        *("", "", "", text("modelCode"), text("goodTillDate"), "", text("percentOffset"), ""),
+        *(*_allocation(ticket), text("modelCode"), text("goodTillDate"), "", text("percentOffset"), ""),
         *(0, "", -1, text("auctionStrategy", "0"), text("startingPrice"), text("stockRefPrice"), text("delta")),
         *(text("stockRangeLower"), text("stockRangeUpper"), text("displaySize", MAX_INT), form.flag("blockOrder")),
         *(form.flag("sweepToFill"), form.flag("allOrNone"), text("minQty", MAX_INT), text("ocaType", "3")),
@@ -87,7 +88,8 @@ def completed_order(ticket: Ticket, status: str, completed_at: str, how: str) ->
         *_row(101, *ticket.listed.c11(), ACTIONS[order.direction], order.left, _wire_type(ticket)),
         *(*_prices(ticket), form.tif, form.oca_group, order.account, "", 0, form.order_ref),
         *(ticket.perm_id, form.outside_rth, form.flag("hidden"), text("discretionaryAmt", "0")),
-        *(text("goodAfterTime"), "", "", "", text("modelCode"), text("goodTillDate"), "", text("percentOffset"), ""),
+        *(text("goodAfterTime"), *_allocation(ticket), text("modelCode")),
+        *(text("goodTillDate"), "", text("percentOffset"), ""),
         *(0, "", -1, text("startingPrice"), text("stockRefPrice"), text("delta")),
         *(text("stockRangeLower"), text("stockRangeUpper"), text("displaySize", MAX_INT), form.flag("sweepToFill")),
         *(form.flag("allOrNone"), text("minQty", MAX_INT), text("ocaType", "3"), text("triggerMethod", "0"), "", 0),
@@ -154,6 +156,14 @@ def _prices(ticket: Ticket) -> tuple[str, str]:
     limit = plain(order.price) if order.type == "LIMIT" else "0.0"
     aux = plain(order.price) if order.type == "STOP" else "0.0"
     return limit, aux
+
+
+def _allocation(ticket: Ticket) -> Fields:
+    """faGroup, faMethod, faPercentage of an advisor's order for a group."""
+    text = ticket.form.text
+    if ticket.order.account != ADVISOR:
+        return ("", "", "")
+    return (text("faGroup"), text("faMethod"), text("faPercentage"))
 
 
 def _algo(ticket: Ticket) -> Fields:

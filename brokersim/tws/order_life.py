@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from brokersim.matching import Refused
 from brokersim.model import ZERO, Fill, Order, Quote
+from brokersim.tws.advisor import tag_of
 from brokersim.tws.executions import ExecutionLog
 from brokersim.tws.hub import Hub
+from brokersim.tws.kept import KeptTicket
 from brokersim.tws.order_form import OrderForm
 from brokersim.tws.order_news import OrderNews
 from brokersim.tws.order_rules import LASTING_TIFS, REFUSED_CODES, REFUSED_TEXTS, Rejection, Wanted
@@ -81,9 +84,11 @@ class OrderLife:
             self._hub.clock.now(),
             reference=form.order_ref,
             extended=form.outside_rth,
+            tag=tag_of(wanted.shares),
         )
 
     def _keep(self, ticket: Ticket) -> None:
+        self._hub.changes += 1
         self.tickets[ticket.order.id] = ticket
         self._live[ticket.order.id] = ticket
         self._desk.orders[ticket.order.id] = ticket.order
@@ -129,11 +134,13 @@ class OrderLife:
 
     def bind(self, ticket: Ticket, order_id: int) -> None:
         """Give an order from the phone an id of client 0."""
+        self._hub.changes += 1
         ticket.order_id = order_id
         self._by_client[ticket.client_id, order_id] = ticket
 
     def forget_ended(self) -> None:
         """Orders that have ended do not hold their clients' ids any more."""
+        self._hub.changes += 1
         self._by_client = {key: ticket for key, ticket in self._by_client.items() if ticket.is_live}
 
     def _start(self, ticket: Ticket) -> None:
@@ -154,6 +161,7 @@ class OrderLife:
             self._to_desk(ticket)
 
     def _wait(self, ticket: Ticket, reason: str) -> None:
+        self._hub.changes += 1
         ticket.waits = "child" if reason == "child" else "trigger" if reason == "trigger" else "session"
         ticket.order.status = "NOTTRADED"
         ticket.order.updated = self._hub.clock.now()
@@ -178,6 +186,7 @@ class OrderLife:
                     order.volume,
                     reference=order.reference,
                     extended=order.extended,
+                    tag=order.tag,
                     defer_match=True,
                     lasting=ticket.form.tif in LASTING_TIFS,
                 )
@@ -196,6 +205,7 @@ class OrderLife:
 
     def _finish(self, ticket: Ticket, status: str, reason: str = "") -> None:
         """End an order that the desk does not have."""
+        self._hub.changes += 1
         self._waiting.pop(ticket.order.id, None)
         ticket.waits = ""
         ticket.order.status = "REJECTED" if status == "REJECTED" else "CANCELLED"
@@ -212,6 +222,7 @@ class OrderLife:
             raise Rejection(105, "Order being modified does not match original order.")
         if (form.order_type == "STP LMT") != (ticket.form.order_type == "STP LMT"):
             raise Rejection(329, "Order modify failed. Cannot change to the new order type.")
+        self._hub.changes += 1
         before_form, ticket.form = ticket.form, form
         if wanted.expires is not None or form.tif != before_form.tif:
             ticket.expires = wanted.expires
@@ -259,6 +270,7 @@ class OrderLife:
     # -- what the desk and the market do -----------------------------------------------------------
 
     def _on_change(self, order: Order, fill: Fill | None) -> None:
+        self._hub.changes += 1
         ticket = self.tickets[order.id]
         ticket.order = order
         if fill is not None:
@@ -287,6 +299,7 @@ class OrderLife:
 
     def _reduce(self, ticket: Ticket, volume: int) -> None:
         if ticket.waits:
+            self._hub.changes += 1
             ticket.order.volume -= volume
             self._news.changed(ticket)
             return
@@ -352,3 +365,58 @@ class OrderLife:
             return False
         self.cancel(ticket)
         return True
+
+    # -- outliving the process ---------------------------------------------------------------------
+
+    def keep(self) -> tuple[KeptTicket, ...]:
+        """Every order, oldest first, as :meth:`restore` takes it."""
+        return tuple(self._kept(ticket) for ticket in self.tickets.values())
+
+    def _kept(self, ticket: Ticket) -> KeptTicket:
+        fields = {name: text for name, text in ticket.form.fields.items() if text}
+        return KeptTicket(
+            perm_id=ticket.order.id,
+            con_id=ticket.listed.con_id,
+            form=replace(ticket.form, fields=fields),
+            client_id=ticket.client_id,
+            order_id=ticket.order_id,
+            is_named=self.find(ticket.client_id, ticket.order_id) is ticket,
+            waits=ticket.waits,
+            held=ticket.held,
+            expires=ticket.expires,
+            triggered=ticket.triggered,
+            announced=ticket.announced,
+            last_price=ticket.last_price,
+            silent_end=ticket.silent_end,
+            unacknowledged=ticket.unacknowledged,
+        )
+
+    def restore(self, kept: Iterable[KeptTicket]) -> None:
+        """Take the orders of an earlier process; the desk has its part of them already. ValueError or KeyError when it
+        can not be so."""
+        for one in kept:
+            listed = self._hub.contracts.by_con_id(one.con_id)
+            order = self._desk.orders[one.perm_id]
+            if listed is None or listed.vt_symbol != order.vt_symbol:
+                raise ValueError(f"order {order.id}: contract {one.con_id} is not {order.vt_symbol}")
+            ticket = Ticket(listed, one.form, order, one.client_id, one.order_id, one.waits, one.held, one.expires)
+            ticket.triggered, ticket.announced = one.triggered, one.announced
+            ticket.last_price = one.last_price
+            ticket.silent_end, ticket.unacknowledged = one.silent_end, one.unacknowledged
+            self.tickets[order.id] = ticket
+            if one.is_named and one.order_id:
+                self._by_client[one.client_id, one.order_id] = ticket
+            if ticket.is_live:
+                self._live[order.id] = ticket
+                if ticket.waits not in ("", "transmit"):
+                    self._waiting[order.id] = ticket
+                    self._hub.market.watch(order.vt_symbol)
+        if self.tickets.keys() != self._desk.orders.keys():
+            raise ValueError("the tickets are not those of the desk's orders")
+
+    def end_day(self, since: datetime) -> None:
+        """End the day orders that wait outside the desk and whose day ended between then and now."""
+        for ticket in self.live():
+            stays = ticket.waits in ("", "transmit") or ticket.form.tif in LASTING_TIFS or ticket.expires is not None
+            if ticket.is_live and not stays and self._desk.day_is_over(ticket.order.vt_symbol, since):
+                self.cancel(ticket)

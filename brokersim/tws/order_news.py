@@ -24,11 +24,24 @@ class OrderNews:
         self._hub = hub
 
     def hearers(self, ticket: Ticket) -> Iterator[Client]:
-        """The client that placed the order, if it is connected; nobody for an order from the phone that is not
-        bound."""
+        """The client that placed the order, if it is connected (nobody for an order from the phone that is not
+        bound), and the master client, who hears of everybody's orders and fills (tws-api 12)."""
+        owner = self.owner(ticket)
+        if owner is not None:
+            yield owner
+        master = self._hub.clients.get(self._hub.switches.master_client_id)
+        if master is not None and master is not owner and ticket.is_visible:
+            yield master
+
+    def owner(self, ticket: Ticket) -> Client | None:
+        """The client that placed the order, to whom alone codes about it go."""
         client = self._hub.clients.get(ticket.client_id)
-        if client is not None and ticket.order_id != 0 and ticket.is_visible:
-            yield client
+        return client if ticket.order_id != 0 and ticket.is_visible else None
+
+    def _say(self, ticket: Ticket, code: int, text: str) -> None:
+        owner = self.owner(ticket)
+        if owner is not None:
+            owner.error(ticket.order_id, code, text)
 
     def status(self, ticket: Ticket) -> str:
         """The wire's word for the order at this moment."""
@@ -59,8 +72,8 @@ class OrderNews:
                 self.show(ticket, client)
             elif ticket.why_held == "trigger":
                 client.send(*messages.order_status(ticket, "PreSubmitted"))
-            if not self.in_hours(ticket) or ticket.waits == "session":
-                client.error(ticket.order_id, 399, _waits_for_open(ticket))
+        if not self.in_hours(ticket) or ticket.waits == "session":
+            self._say(ticket, 399, _waits_for_open(ticket))
 
     def changed(self, ticket: Ticket) -> None:
         """New values or a new state."""
@@ -76,15 +89,15 @@ class OrderNews:
         """The order has ended without being filled: status, then the words (code 202)."""
         for client in self.hearers(ticket):
             client.send(*messages.order_status(ticket, self.status(ticket)))
-            if not ticket.silent_end:
-                client.error(ticket.order_id, 202, CANCELLED)
+        if not ticket.silent_end:
+            self._say(ticket, 202, CANCELLED)
 
     def refused(self, ticket: Ticket, code: int | None, text: str) -> None:
         """The order is not accepted: Inactive, then the reason where there is one."""
         for client in self.hearers(ticket):
             self.show(ticket, client)
-            if code is not None:
-                client.error(ticket.order_id, code, text)
+        if code is not None:
+            self._say(ticket, code, text)
 
     def executed(self, ticket: Ticket, execution: Execution) -> None:
         """A fill; the commission comes last. After a modification the status precedes the execution."""
@@ -104,8 +117,7 @@ class OrderNews:
 
     def notice(self, ticket: Ticket, code: int, text: str) -> None:
         """A message about an order that changes nothing by itself."""
-        for client in self.hearers(ticket):
-            client.error(ticket.order_id, code, text)
+        self._say(ticket, code, text)
 
 
 def _waits_for_open(ticket: Ticket) -> str:

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from brokersim.model import ZERO, Direction, OrderType
 from brokersim.order_form import WHOLE_LOT_BUY_EXCHANGES, WHOLE_LOT_EXCHANGES
+from brokersim.tws.advisor import spread
 from brokersim.tws.contracts import Listed
-from brokersim.tws.hub import Hub
+from brokersim.tws.hub import ADVISOR, Hub
 from brokersim.tws.order_form import SPELLINGS, OrderForm
 from brokersim.tws.times import BadTime, parse_time
 
@@ -71,6 +72,8 @@ class Wanted:
     price: Decimal
     volume: int
     expires: datetime | None
+    shares: tuple[tuple[str, int], ...] = ()
+    """Whose it is, where it is an advisor's order for a group."""
 
 
 def check(hub: Hub, form: OrderForm) -> Wanted:
@@ -93,7 +96,8 @@ def check(hub: Hub, form: OrderForm) -> Wanted:
         price = _price(hub, listed, form.aux, "stop")
         if form.order_type == "STP LMT":
             _price(hub, listed, form.limit, "limit")
-    return Wanted(listed, account, direction, kind, price, volume, _expiry(form, listed))
+    shares = _shares(hub, form, volume, listed) if account == ADVISOR else ()
+    return Wanted(listed, account, direction, kind, price, volume, _expiry(form, listed), shares)
 
 
 def _listed(hub: Hub, form: OrderForm) -> Listed:
@@ -111,14 +115,30 @@ def _listed(hub: Hub, form: OrderForm) -> Listed:
 
 
 def _account(hub: Hub, form: OrderForm) -> str:
-    accounts = [name for name in hub.managed_accounts().split(",") if name]
-    if not form.account and len(accounts) == 1:
+    accounts = hub.accounts
+    account = form.account
+    if hub.switches.fa and form.text("faGroup") and account in ("", ADVISOR):
+        return ADVISOR
+    if not account and len(accounts) == 1:
         return accounts[0]
-    if not form.account:
+    if not account:
         raise Rejection(435, "You must specify an account.")
-    if form.account not in accounts:
-        raise invalid("bL", f"Invalid account code {form.account!r}")
-    return form.account
+    if account not in accounts:
+        raise invalid("bL", f"Invalid account code {account!r}")
+    if account == ADVISOR:
+        raise Rejection(436, "You must specify an allocation.")
+    return account
+
+
+def _shares(hub: Hub, form: OrderForm, volume: int, listed: Listed) -> tuple[tuple[str, int], ...]:
+    """How an order for an advisor's group is spread."""
+    group = hub.groups.get(form.text("faGroup"))
+    if group is None:
+        raise invalid("bC", f"Invalid FA group {form.text('faGroup')!r}")
+    try:
+        return spread(hub, group, form.text("faMethod"), volume, listed.instrument)
+    except ValueError as error:
+        raise invalid("bC", str(error)) from error
 
 
 def _type(form: OrderForm) -> OrderType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 
 from brokersim.half import BadCall, PhoneOrder, decimal, positive_volume
@@ -14,7 +15,8 @@ from brokersim.tws.client import Client
 from brokersim.tws.contracts import ContractQuery
 from brokersim.tws.executions import ExecutionLog
 from brokersim.tws.framing import Reader
-from brokersim.tws.hub import ACCOUNTS, Handler, Hub
+from brokersim.tws.hub import ADVISOR, Handler, Hub
+from brokersim.tws.kept import KeptTws
 from brokersim.tws.names import REQUESTS
 from brokersim.tws.order_form import OrderForm, read_order
 from brokersim.tws.order_life import OrderLife
@@ -82,6 +84,7 @@ class OrderRoom:
 
     def reset_ids(self) -> None:
         """Reset API order ID sequence: ids begin at 1 again; those of live orders stay what they are."""
+        self._hub.changes += 1
         self._highest.clear()
         self._life.forget_ended()
 
@@ -105,6 +108,7 @@ class OrderRoom:
         if form.order_id <= self._highest.get(client.client_id, 0):
             raise Rejection(103, "Duplicate order id")
         self._highest[client.client_id] = form.order_id
+        self._hub.changes += 1
         wanted = check(self._hub, form)
         if form.what_if:
             self._preview(client, form, wanted)
@@ -251,9 +255,10 @@ class OrderRoom:
         """An order from the phone; its permId. :class:`BadCall` when it is refused."""
         if order.vt_symbol not in self._hub.market.instruments:
             raise BadCall(f"broker 'tws' has no instrument {order.vt_symbol!r}")
-        account = order.account or ACCOUNTS[0]
-        if account not in ACCOUNTS:
-            raise BadCall(f"broker 'tws' has no account {account!r}: there is {', '.join(ACCOUNTS)}")
+        accounts = [name for name in self._hub.ledger.cash if name != ADVISOR]
+        account = order.account or accounts[0]
+        if account not in accounts:
+            raise BadCall(f"broker 'tws' has no account {account!r}: there is {', '.join(accounts)}")
         form = self._phone_form(order, account)
         try:
             wanted = check(self._hub, form)
@@ -284,6 +289,33 @@ class OrderRoom:
             account=account,
             fields={"transmit": "1"},
         )
+
+    # -- outliving the process ---------------------------------------------------------------------
+
+    def keep(self) -> KeptTws:
+        """Everything that :meth:`restore` needs to go on in another process."""
+        return KeptTws(
+            desk=self._desk.keep(),
+            next_perm_id=self._desk.next_perm_id,
+            next_execution=self._desk.next_execution,
+            tickets=self._life.keep(),
+            executions=self.log.keep(),
+            highest=dict(self._highest),
+            last_bound=self._last_bound,
+            groups=tuple(self._hub.groups.values()),
+            aliases=dict(self._hub.aliases),
+        )
+
+    def restore(self, kept: KeptTws, at: datetime) -> None:
+        """Go on where an earlier process stood at ``at``. ValueError, KeyError or ArithmeticError when it can not."""
+        self._desk.restore(kept.desk)
+        self._desk.next_perm_id, self._desk.next_execution = kept.next_perm_id, kept.next_execution
+        self._life.restore(kept.tickets)
+        self.log.restore(kept.desk.fills, self._life.tickets, kept.executions)
+        self._highest, self._last_bound = dict(kept.highest), kept.last_bound
+        self._hub.groups, self._hub.aliases = {group.name: group for group in kept.groups}, dict(kept.aliases)
+        self._desk.end_day(at)
+        self._life.end_day(at)
 
     # -- faults ------------------------------------------------------------------------------------
 

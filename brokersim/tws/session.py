@@ -6,8 +6,6 @@ from brokersim.tws.client import Client
 from brokersim.tws.framing import Reader
 from brokersim.tws.hub import Handler, Hub
 
-NO_ADVISOR = "Error validating request.-'bC' : cause - FA data operations ignored for non FA customers."
-
 
 class SessionRoom:
     """The small requests that need nothing but the connection."""
@@ -17,8 +15,6 @@ class SessionRoom:
             8: _ids,
             14: _log_level,
             17: _accounts,
-            18: _advisor,
-            19: _replace_advisor,
             49: _time,
             80: _families,
             104: _user,
@@ -40,15 +36,6 @@ def _log_level(hub: Hub, client: Client, reader: Reader) -> None:
 
 def _accounts(hub: Hub, client: Client, reader: Reader) -> None:
     client.send(15, 1, hub.managed_accounts())
-
-
-def _advisor(hub: Hub, client: Client, reader: Reader) -> None:
-    client.error(-1, 321, NO_ADVISOR)
-
-
-def _replace_advisor(hub: Hub, client: Client, reader: Reader) -> None:
-    reader.skip(3)
-    client.error(reader.integer("reqId", -1), 321, NO_ADVISOR)
 
 
 def _time(hub: Hub, client: Client, reader: Reader) -> None:

@@ -32,8 +32,12 @@ class Switches:
     """Times of bars, orders, executions: in the instrument's zone, in UTC, or without a zone as old builds (1, 16)."""
     server_zone: Literal["EST", "Central European Standard Time", "Hongkong"] = "EST"
     """The zone text of the connection time (2.2)."""
-    accounts: Annotated[int, msgspec.Meta(ge=1, le=3)] = 3
-    """How many of the three accounts this login has (20.15)."""
+    accounts: Annotated[int, msgspec.Meta(ge=1, le=60)] = 3
+    """How many accounts this login has: the three of the design, then more of the first one's kind (20.15)."""
+    fa: bool = False
+    """Is it an advisor's login: a master account, groups, orders for groups (13, 20.15)."""
+    master_client_id: Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)] = -1
+    """The setting "Master API client ID": this client hears of every client's orders; -1 for none (1, 12)."""
     us_market_data: Right = "live"
     """The login's market data right on everything but Hong Kong: live, delayed only, or none at all (9.4)."""
     hk_market_data: Right = "live"
