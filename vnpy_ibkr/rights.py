@@ -12,6 +12,9 @@ CASH_KINDS = frozenset({"现金", "IRA"})
 NO_SHORT_WORDS = ("IRA", "ROTH", "CASH")
 """In the broker's own name of an account's kind (tws-api 13)."""
 
+SHOWN_ACCOUNTS = 6
+"""An adviser's login may have hundreds: a line names so many."""
+
 
 class Rights:
     """The trading account of one session. ``is_up`` and ``is_ready`` tell of the connection and of the engine."""
@@ -41,7 +44,7 @@ class Rights:
         ``tell``: say in the log what was found, also where all is well.
         """
         settings = self._settings
-        listed = _("、").join(accounts)
+        listed = _listed(accounts)
         self._locked = ""
         if settings.account and settings.account in accounts:
             self.account = settings.account
@@ -81,3 +84,9 @@ class Rights:
         if not self._is_ready():
             return _("连接尚未就绪，未发送；请等待连接完成")
         return ""
+
+
+def _listed(accounts: list[str]) -> str:
+    """Name the accounts, the first of them where there are many."""
+    names = _("、").join(accounts[:SHOWN_ACCOUNTS])
+    return names if len(accounts) <= SHOWN_ACCOUNTS else _("{}等{}个").format(names, len(accounts))
