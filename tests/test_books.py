@@ -16,6 +16,7 @@ from vnpy.trader.utility import TEMP_DIR
 from tests.harness import Recorder, Rig
 from tests.ib_harness import IbRig
 from vnpy_brokerkit.findings import Occasion
+from vnpy_brokerkit.guard import Limits
 
 RIGS: dict[str, type[Rig]] = {"VBROKERS": Rig, "IBKR": IbRig}
 JOURNALS = {"VBROKERS": "vbrokers_test_orders.db", "IBKR": "ibkr_paper_orders.db"}
@@ -76,6 +77,19 @@ def test_a_fill_while_away_comes_once_under_the_orders_own_id(rig: Rig) -> None:
     restart(rig)
     rig.wait_equal()
     assert [trade.vt_orderid for trade in rig.seen.of(EVENT_TRADE)] == [resting]
+
+
+def test_a_restart_does_not_lift_the_limit_of_a_day(rig: Rig) -> None:
+    rig.connect()
+    for _order in range(3):
+        rig.wait_status(rig.send(IBM, Direction.LONG, 1, 90), Status.NOTTRADED)
+    refused = rig.send(IBM, Direction.LONG, 0, 90)
+    rig.wait_status(refused, Status.REJECTED)
+    restart(rig)
+    rig.gateway.guard.limits = Limits(orders_per_day=4)
+    rig.wait_status(rig.send(IBM, Direction.LONG, 1, 90), Status.NOTTRADED)
+    last = rig.wait_status(rig.send(IBM, Direction.LONG, 1, 90), Status.REJECTED)
+    assert "orders_per_day" in (last.extra or {})["reason"]
 
 
 @pytest.mark.parametrize("content", [b"no database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])

@@ -91,7 +91,8 @@ class AsyncGateway(BaseGateway):
         self.session: Session | None = None
         self._outbox: deque[tuple[float, Callable[[], None]]] = deque()
         """News of orders whose send_order may not have returned to its caller yet."""
-        self._guard: Guard | None = None
+        self.guard = Guard(Limits())
+        """One for the gateway's life, so that a reconnect lifts no limit."""
         self._world = ""
         self._books = Books(self)
         self.findings = Findings(gateway_name, self.clock)
@@ -300,11 +301,9 @@ class AsyncGateway(BaseGateway):
         self._world = world
 
     def guarded_by(self, limits: Limits) -> Guard:
-        """Return the guard with these limits; it is one for the gateway's life, so that a reconnect lifts no limit."""
-        if self._guard is None:
-            self._guard = Guard(limits)
-        self._guard.limits = limits
-        return self._guard
+        """Return the guard with these limits."""
+        self.guard.limits = limits
+        return self.guard
 
     def log(self, text: str) -> None:
         """Write one line to vn.py's log, without the secrets."""

@@ -64,6 +64,8 @@ class Books:
             return
         self._problem = ""
         self.journal = journal
+        midnight = self._gateway.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        self._gateway.guard.resume(midnight.date(), await journal.sent_since(midnight))
         now, monotonic = self._gateway.clock.now(), self._gateway.clock.monotonic()
         unknown = []
         for entry in entries:

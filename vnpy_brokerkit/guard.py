@@ -98,6 +98,12 @@ class Guard:
             self._today += 1
         return refusal
 
+    def resume(self, today: date, sent: int) -> None:
+        """An earlier process sent orders on this day: they count, too."""
+        if self._day != today:
+            self._day, self._today = today, 0
+        self._today = max(self._today, sent)
+
     def _price(self, facts: OrderFacts) -> str:
         if facts.type is not OrderType.LIMIT:
             return ""
