@@ -204,6 +204,10 @@ class AsyncGateway(BaseGateway):
         return True
 
     @abstractmethod
+    def listed_since(self, exchange: Exchange, now: datetime) -> datetime:
+        """Return the instant since which the broker's lists tell the fills of an exchange to a new process."""
+
+    @abstractmethod
     def open_session(self, setting: dict[str, Any], by_person: bool) -> Session:
         """Make the session of one connect(); raise :class:`BrokerError` with one clear line where that can't be.
 

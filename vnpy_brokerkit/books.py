@@ -6,14 +6,14 @@ Without a journal that can be written no order is sent; quotes and cancels go on
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import JournalError
 from .i18n import _
 from .journal import Journal
-from .journal_rows import Step
+from .journal_rows import Entry, Step
 from .lifecycle import State
 from .refusal import Refusal
 from .tracker import Fill, TrackedOrder
@@ -74,12 +74,22 @@ class Books:
                 continue  # this process placed it, before it traded for another account
             # As long ago as it was: the time to settle it may be over already.
             order.born = order.sent = monotonic - max(0.0, (now - order.time).total_seconds())
+            self._recount(entry, now)
             self._gateway.tracker.restore(order)
             if order.state is State.UNKNOWN:
                 unknown.append(order)
             if order.state is State.UNKNOWN or (entry.step is not Step.ENDED and now - order.time < PRESENT):
                 self._gateway.push_order(order)
         self._tell(unknown)
+
+    def _recount(self, entry: Entry, now: datetime) -> None:
+        """Fills that the broker's lists do not tell any more were told by an earlier process: they are not missing."""
+        order = entry.order
+        listed = self._gateway.listed_since(order.exchange, now)
+        for fill in entry.fills:
+            if fill.time < listed:
+                order.fills.append(fill.span)
+                order.value += fill.price * (fill.span.high - fill.span.low)
 
     def _tell(self, unknown: list[TrackedOrder]) -> None:
         for order in unknown[:TOLD_UNKNOWN]:

@@ -38,6 +38,8 @@ class Kind(Enum):
     """The broker acknowledged it, and no list has it: it stays as it was."""
     FILLED = N_("补成交")
     """It was filled while nobody listened."""
+    UNTOLD = N_("成交不明")
+    """The broker says that more was filled than it has fills for: nobody knows at which price."""
     UNKNOWN = N_("未知")
     """Its outcome is still not known."""
 
@@ -70,7 +72,7 @@ class Report:
     @property
     def news(self) -> bool:
         """Whether anything was found that was not known before: an outcome that stays unknown is none."""
-        return any(finding.kind not in (Kind.UNKNOWN, Kind.MISSING) for finding in self.findings)
+        return any(finding.kind not in (Kind.UNKNOWN, Kind.MISSING, Kind.UNTOLD) for finding in self.findings)
 
     def line(self) -> str:
         """Return the report as one line for the log."""

@@ -38,6 +38,7 @@ from .journal_rows import (
     iso,
     order_values,
     step_of,
+    told_fill,
 )
 from .journal_schema import NewerSchema, prune, upgrade
 from .tracker import Fill, TrackedOrder, plain_text
@@ -57,7 +58,7 @@ _UPSERT = (
     + ", ".join(f"{column} = excluded.{column}" for column in ORDER_COLUMNS[1:] if column != "decision")
 )
 _AUDIT = "INSERT INTO audit (orderid, time, step, state, broker_id, traded, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_FILL = "INSERT OR IGNORE INTO fills (orderid, tradeid, volume, price, time) VALUES (?, ?, ?, ?, ?)"
+_FILL = "INSERT OR IGNORE INTO fills (orderid, tradeid, volume, price, cumulative, time) VALUES (?, ?, ?, ?, ?, ?)"
 _FOREIGN = "INSERT OR IGNORE INTO foreign_orders (account, broker_id, seen) VALUES (?, ?, ?)"
 
 Operation = tuple[str, tuple[object, ...]]
@@ -174,7 +175,16 @@ class Journal:
         ).fetchall()
         known = connection.execute("SELECT broker_id FROM foreign_orders WHERE account = ?", (self.account,))
         self.foreign = {str(row[0]) for row in known}
-        return [entry_of(row) for row in rows]
+        entries = {str(row[0]): entry_of(row) for row in rows}
+        fills = connection.execute(
+            "SELECT f.orderid, f.volume, f.price, f.cumulative, f.time FROM fills f "
+            "JOIN orders o ON o.orderid = f.orderid WHERE o.account = ? AND o.time >= ? ORDER BY f.time",
+            (self.account, since),
+        )
+        for orderid, *fill in fills:
+            if orderid in entries:
+                entries[orderid].fills.append(told_fill(fill))
+        return list(entries.values())
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -207,7 +217,8 @@ class Journal:
     def fill(self, order: TrackedOrder, fill: Fill) -> None:
         """Write down a fill of an order of ours; returns at once. The same one again changes nothing."""
         if self._pool and not order.external:
-            values = (order.orderid, fill.tradeid, plain_text(fill.volume), plain_text(fill.price), iso(fill.time))
+            numbers = (plain_text(fill.volume), plain_text(fill.price), plain_text(fill.high))
+            values = (order.orderid, fill.tradeid, *numbers, iso(fill.time))
             self._add((_FILL, values))
 
     def know_foreign(self, broker_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
 from enum import Enum
@@ -12,7 +12,7 @@ from typing import Any
 from vnpy.trader.constant import Direction, Exchange, Offset, OrderType
 
 from .lifecycle import State
-from .tracker import TrackedOrder, plain_text
+from .tracker import Span, TrackedOrder, plain_text
 
 
 class Step(Enum):
@@ -69,11 +69,21 @@ ORDER_COLUMNS = (
 
 
 @dataclass(frozen=True)
+class ToldFill:
+    """A fill that an earlier process told vn.py of; ``span`` of its order's volume, price in its currency."""
+
+    span: Span
+    price: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True)
 class Entry:
-    """An order of an earlier process, as it stands in the journal."""
+    """An order of an earlier process, as it stands in the journal, with its fills."""
 
     order: TrackedOrder
     step: Step
+    fills: list[ToldFill] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,12 @@ def entry_of(row: Sequence[Any]) -> Entry:
         shown=False,
     )
     return Entry(order, step)
+
+
+def told_fill(row: Sequence[str]) -> ToldFill:
+    """Read volume, price, cumulative volume and time of a fill. Raises ValueError for what was not written here."""
+    volume, price, cumulative = map(Decimal, row[:3])
+    return ToldFill(Span(cumulative - volume, cumulative), price, datetime.fromisoformat(row[3]))
 
 
 def _clean(text: str) -> str:

@@ -23,7 +23,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "step TEXT NOT NULL, state TEXT NOT NULL, broker_id TEXT NOT NULL, traded TEXT NOT NULL, reason TEXT NOT NULL)",
         "CREATE INDEX audit_by_order ON audit (orderid)",
         "CREATE TABLE fills (orderid TEXT NOT NULL, tradeid TEXT NOT NULL, volume TEXT NOT NULL, price TEXT NOT NULL, "
-        "time TEXT NOT NULL, PRIMARY KEY (orderid, tradeid)) WITHOUT ROWID",
+        "cumulative TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (orderid, tradeid)) WITHOUT ROWID",
         "CREATE TABLE carried (account TEXT NOT NULL, reference TEXT NOT NULL, vt_symbol TEXT NOT NULL, "
         "volume TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (account, reference, vt_symbol)) WITHOUT ROWID",
         "CREATE TABLE foreign_orders (account TEXT NOT NULL, broker_id TEXT NOT NULL, seen TEXT NOT NULL, "

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from vnpy.trader.constant import Exchange
 
 from .clock import Clock
-from .errors import BrokerError
+from .errors import BrokerError, ConnectionFailed, LoginFailed, TimedOut
 from .i18n import _
 from .pacing import Patience
 from .waiting import within
@@ -30,7 +30,9 @@ class Rounds:
         """Hold one round."""
         try:
             yield
-        except BrokerError as error:  # the connection deals with it
+        except (ConnectionFailed, LoginFailed, TimedOut):
+            return  # the connection deals with it, and says so
+        except BrokerError as error:
             if self._patience.may_say(f"read-{error.about}"):
                 self._log(_("查询失败，将自动重试：{}").format(error))
         except Exception as error:  # noqa: BLE001  a fault of ours must not end what keeps the engine current

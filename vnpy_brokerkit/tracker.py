@@ -102,6 +102,8 @@ class TrackedOrder:
     extra: dict[str, str] = field(default_factory=dict)
     fills: list[Span] = field(default_factory=list)
     """What of the volume the counted fills cover; the fills themselves went to vn.py."""
+    value: Decimal = ZERO
+    """The sum of price x volume of the counted fills."""
     born: float = 0.0
     """Monotonic second at which it was given to us."""
     sent: float = 0.0
@@ -275,6 +277,7 @@ class OrderTracker:
                 extra=dict(report.extra),
             )
             order.fills.append(Span(start, end))
+            order.value += report.price * (end - start)
             new.append(fill)
         order.traded = max(order.traded, order.counted)
         self._follow_volume(order)

@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from zoneinfo import ZoneInfo
 
-from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.clock import Clock, jump
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, TimedOut
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
 
 from .errors import BY_CODE, FARMS_BROKEN, FARMS_OK
-from .wire.tws import Listener, Wire
+from .wire.events import Listener
+from .wire.tws import Wire
 
 CLIENT_ID_IN_USE = "326"
 MOST_DOUBLINGS = 20
@@ -79,6 +80,8 @@ class Connection:
         self._on_up = on_up
         self._on_down = on_down
         self._patience = Patience(timing.repeat_line, clock)
+        self._outage = Patience(timing.repeat_line, clock, growing=True)
+        """For what is said again and again while an outage lasts."""
         self._wire: Wire | None = None
         self._again = asyncio.Event()
         self._data_lost = False
@@ -106,7 +109,7 @@ class Connection:
                 await self._clock.sleep(self._say_refused(error))
                 continue
             self._refusals = 0
-            self._patience.forget("refused")
+            self._outage.forget("refused")
             began = self._clock.monotonic()
             try:
                 await self._live(wire)
@@ -146,7 +149,7 @@ class Connection:
         raise failure
 
     def _say_refused(self, error: ConnectionFailed) -> float:
-        """Write the line of a refused connect, once a minute; return how long to wait before the next try."""
+        """Write the line of a refused connect, ever more rarely; return how long to wait before the next try."""
         where = f"{self._host}:{'/'.join(map(str, self._ports))}"
         if error.code == CLIENT_ID_IN_USE:
             wait = float(
@@ -162,7 +165,7 @@ class Connection:
                 "无法连接TWS {}（{}）；请启动TWS或IB Gateway并登录，启用API（Enable ActiveX and Socket Clients），"
                 "核对“TWS端口”和受信任IP，将自动重连{}"
             ).format(where, error.text, self._window_hint())
-        if self._patience.may_say("refused"):
+        if self._outage.may_say("refused"):
             self._log(text)
         return wait
 
@@ -180,7 +183,8 @@ class Connection:
         self.link = Link.UP
         self._data_lost = True
         self._again.set()
-        keepers = [asyncio.ensure_future(work) for work in (self._synchronise(), self._heartbeat(wire), wire.closed())]
+        works = (self._synchronise(), self._heartbeat(wire), self._keep_awake(wire), wire.closed())
+        keepers = [asyncio.ensure_future(work) for work in works]
         try:
             done, _pending = await asyncio.wait(keepers, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -188,12 +192,13 @@ class Connection:
                     raise ConnectionFailed(_("内部任务中断"), about="TWS")
                 task.result()
         except BrokerError as error:
-            self._log(_("TWS连接已放弃（{}），重新连接").format(error.text))
+            if self._outage.may_say("given-up"):
+                self._log(_("TWS连接已放弃（{}），重新连接").format(error.text))
         finally:
             for task in keepers:
                 task.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
-        if self._patience.may_say("lost"):
+        if self._outage.may_say("lost"):
             self._log(_("与TWS {}:{}的连接已断开，正在重连").format(self._host, self.port))
 
     async def _synchronise(self) -> None:
@@ -203,6 +208,8 @@ class Connection:
             self._again.clear()
             data_lost, self._data_lost = self._data_lost, False
             await self._on_up(data_lost)
+            self._outage.forget("given-up")
+            self._outage.calm("lost")
 
     async def _heartbeat(self, wire: Wire) -> None:
         """Find a socket that is open and dead: TCP alone may not tell for hours."""
@@ -210,13 +217,26 @@ class Connection:
             await self._clock.sleep(self._timing.heartbeat / 2)
             if self._clock.monotonic() - wire.last_data < self._timing.heartbeat:
                 continue
-            asked = self._clock.monotonic()
-            try:
-                await wire.ask_plain("currentTime", wire.client.reqCurrentTime, self._timing.heartbeat_answer)
-            except TimedOut:
-                if wire.last_data < asked:
-                    raise
-                # Whatever came instead: it lives.
+            await self._prove_alive(wire)
+
+    async def _keep_awake(self, wire: Wire) -> None:
+        """After a sleep of the machine the socket may be dead and still look open: it is asked at once."""
+        while True:
+            slept = await jump(self._clock)
+            self._log(_("系统时间跳变{:.0f}分钟（可能刚从休眠恢复），重新连接并核对").format(slept / 60))
+            await self._prove_alive(wire)
+            if self.up:
+                self._again.set()
+
+    async def _prove_alive(self, wire: Wire) -> None:
+        """Return when TWS says anything. Raises :class:`TimedOut` when it does not."""
+        asked = self._clock.monotonic()
+        try:
+            await wire.ask_plain("currentTime", wire.client.reqCurrentTime, self._timing.heartbeat_answer)
+        except TimedOut:
+            if wire.last_data < asked:
+                raise
+            # Whatever came instead: it lives.
 
     # ------------------------------------------------------------------ codes
 

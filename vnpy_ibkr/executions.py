@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 
 from ib_async.contract import Contract
 from ib_async.objects import CommissionReport, Execution
@@ -15,7 +16,7 @@ from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import Happening
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import Fill, FillReport, OrderReport, TrackedOrder, exact
+from vnpy_brokerkit.tracker import Fill, FillReport, OrderReport, TrackedOrder, exact, plain_text
 
 from .contracts import Contracts
 from .orders import NOWHERE, Orders, Outlet
@@ -47,6 +48,8 @@ class Executions:
         """Orders, by permId, of which only a fill is known, and at which reading it came."""
         self._by_fills: set[str] = set()
         """Orders that no list names: their size is what was filled."""
+        self._gaps: set[str] = set()
+        """Orders whose missing fills were reported."""
         self._awaiting: dict[str, tuple[TrackedOrder, Fill]] = {}
         """Fills that wait for their commission, by execId."""
 
@@ -86,6 +89,47 @@ class Executions:
             self._outlet.findings.add(Kind.FILLED, tracked)
         for fill in new:
             self._hold_for_commission(tracked, fill, execution.execId)
+
+    def infer_missing(self, listed_since: datetime) -> None:
+        """After a whole reading: fills of before the day that TWS lists are told from what it says of their orders.
+
+        A strategy must not miss that it holds something. It is one fill for all that is missing of an order, at the
+        price that makes its average TWS's own, or at the order's price where TWS says no average; ``extra`` says
+        ``inferred``. A market order without an average has no price at all: that is reported, and not told.
+        """
+        for order in self._tracker:
+            missing = order.traded - order.counted
+            if missing <= 0 or order.time >= listed_since or not order.shown:
+                continue
+            average = self._orders.averages.pop(order.orderid, None)
+            price = order.price if average is None else (average * order.traded - order.value) / missing
+            if price <= 0:
+                self._report_gap(order, missing)
+                continue
+            report = FillReport(missing, price, order.traded, self._clock.now(), {"inferred": "True"})
+            for fill in self._tracker.fill(order, report):
+                self._outlet.push_trade(order, fill)
+            self._outlet.findings.add(Kind.FILLED, order)
+            self._outlet.log(
+                _("警告：委托{} {}的{}成交不在TWS当日成交列表中，按{}推断价格{}推送；请按持仓核对").format(
+                    order.orderid,
+                    order.vt_symbol,
+                    plain_text(missing),
+                    _("委托价") if average is None else _("平均价"),
+                    plain_text(price),
+                )
+            )
+            self._on_change()
+
+    def _report_gap(self, order: TrackedOrder, missing: Decimal) -> None:
+        self._outlet.findings.add(Kind.UNTOLD, order, plain_text(missing))
+        if order.orderid not in self._gaps:
+            self._gaps.add(order.orderid)
+            self._outlet.log(
+                _("警告：委托{} {}另有{}成交不在TWS当日成交列表中，价格不明，未推送；请按持仓核对").format(
+                    order.orderid, order.vt_symbol, plain_text(missing)
+                )
+            )
 
     def _adopt_execution(self, contract: Contract, execution: Execution) -> TrackedOrder | None:
         """A fill of an order that nobody has introduced: the lists are read first, which tell its size and state.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from vnpy.trader.constant import Exchange
 
@@ -13,6 +15,9 @@ from vnpy_brokerkit.symbols import SymbolError
 from .contracts import spelling
 from .session import IbkrSession
 from .settings import default_setting, read_settings
+
+SERVER_ZONE = ZoneInfo("America/New_York")
+"""Where TWS's day is taken to begin; at which midnight a Gateway forgets executions is not documented."""
 
 
 class IbkrGateway(AsyncGateway):
@@ -52,6 +57,10 @@ class IbkrGateway(AsyncGateway):
         self.embedded = settings.embedded
         self.enter(settings.world)
         return IbkrSession(self, settings)
+
+    def listed_since(self, exchange: Exchange, now: datetime) -> datetime:
+        """New York's midnight: TWS tells executions of the present day alone (tws-api 12)."""
+        return now.astimezone(SERVER_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
 
     def canonical(self, symbol: str, exchange: Exchange) -> tuple[str, Exchange]:
         try:

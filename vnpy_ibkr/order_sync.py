@@ -7,9 +7,11 @@ wait in TWS for a person's Transmit (design, section 4).
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 from ib_async.objects import ExecutionFilter
+from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
@@ -38,6 +40,8 @@ class OrderSync:
         settings: Settings,
         clock: Clock,
         timing: Timing,
+        infer_missing: Callable[[datetime], None],
+        listed_since: Callable[[Exchange, datetime], datetime],
     ) -> None:
         self._orders = orders
         self._outlet = outlet
@@ -46,6 +50,8 @@ class OrderSync:
         self._account = account
         self._settings = settings
         self._clock = clock
+        self._infer_missing = infer_missing
+        self._listed_since = listed_since
         self._missing: set[str] = set()
         """Orders that TWS once had and that the last whole reading did not name."""
         self._unnamed: set[str] = set()
@@ -67,6 +73,8 @@ class OrderSync:
         await self._read_ended(wire)
         await self._orders.caught_up()
         self._note_missing(named, listed)
+        if not self.incomplete:
+            self._infer_missing(self._listed_since(Exchange.SMART, self._clock.now()))
         self._orders.cancels.send_wanted()
 
     def _note_missing(self, named: set[str], listed: set[str]) -> None:

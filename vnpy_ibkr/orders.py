@@ -91,6 +91,8 @@ class Orders:
         """permIds of orders that are not shown: of other accounts, or external ones where nobody wants them."""
         self._asked_for_fills: dict[str, Decimal] = {}
         """Filled volumes, by local id, for which executions were asked since some were missing."""
+        self.averages: dict[str, Decimal] = {}
+        """The average price of what was filled, by local id, as TWS last said it, while fills are missing."""
         self._codes: dict[str, str] = {}
         """Why TWS refuses an order, by local id: said by a code before the status says what it means."""
         self._backlog: list[tuple[Contract, Callable[[], None]]] = []
@@ -241,6 +243,10 @@ class Orders:
             return
         if status.perm_id:
             self._tracker.bind(tracked, str(status.perm_id))
+        if exact(status.filled) > tracked.counted and status.average > 0:
+            self.averages[tracked.orderid] = exact(status.average)
+        else:
+            self.averages.pop(tracked.orderid, None)
         happening, reason = self._meaning(tracked, status.status)
         if happening is None:
             return

@@ -164,6 +164,14 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         on_change=hooks.funds_wanted.set,
     )
     order_sync = OrderSync(
-        orders, gateway, wire=wire, account=account, settings=settings, clock=clock, timing=timing
+        orders,
+        gateway,
+        wire=wire,
+        account=account,
+        settings=settings,
+        clock=clock,
+        timing=timing,
+        infer_missing=executions.infer_missing,
+        listed_since=gateway.listed_since,
     )
     return Rooms(connection, contracts, market_data, accounts, orders, executions, order_sync, history)

@@ -123,6 +123,8 @@ class Connection:
         """Set when the machine has slept: what was waited for may be there by now."""
         self._lost = asyncio.Event()
         self._push_ready = asyncio.Event()
+        self._push_wanted = asyncio.Event()
+        """Set when the push port is probably there again."""
         self._push_writer: asyncio.StreamWriter | None = None
         self._push_dropped = False
         """Whether we ended the present push connection ourselves."""
@@ -133,8 +135,6 @@ class Connection:
         """Stay connected until cancelled; returns when only a person can help (wrong password)."""
         keepers = [asyncio.create_task(self._keep_push()), asyncio.create_task(self._keep_awake())]
         try:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await within(self._timing.push_wait, self._push_ready.wait())
             await self._keep_session()
         finally:
             for keeper in keepers:
@@ -148,8 +148,10 @@ class Connection:
             self._log(_("系统时间跳变{:.0f}分钟（可能刚从休眠恢复），重新连接并核对").format(slept / 60))
             self._forbidden_until -= slept  # it has been waited, too
             await self._wire.renew()
-            self.drop_push()
-            self._restore.set()
+            if self.push_up:
+                self.drop_push()  # its return restores everything
+            else:
+                self._restore.set()
             self._awake.set()
 
     async def close(self) -> None:
@@ -161,6 +163,7 @@ class Connection:
         while True:
             try:
                 await self._establish()
+                await self._wait_for_push()
                 self._lost.clear()
                 self._restore.clear()
                 self.phase = Phase.UP
@@ -180,6 +183,13 @@ class Connection:
                 if self._patience.may_say("fault"):
                     self._log(_("内部错误：{!r}；将自动重试，请将日志反馈给开发者").format(error))
                 await self._clock.sleep(self._timing.reconnect)
+
+    async def _wait_for_push(self) -> None:
+        """Both channels mostly come back together: one synchronisation then does for both."""
+        if not self.push_up:
+            self._push_wanted.set()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(self._timing.push_wait, self._push_ready.wait())
 
     async def _until_trouble(self) -> None:
         """Return when a restore is wanted (session or push came back), or when the HTTP channel is lost."""
@@ -222,7 +232,7 @@ class Connection:
 
     def _say_down(self, error: BrokerError) -> None:
         if self._outage.may_say("http"):
-            if isinstance(error, ConnectionFailed) and not error.code:  # a code is the answer of a Gateway that is there
+            if isinstance(error, ConnectionFailed) and not error.code:  # a code is the answer of one that is there
                 text = _("无法连接OpenAPI Gateway {}:{}（{}）；请启动Gateway并确认“地址”和“端口”，将自动重连")
             else:
                 text = _("OpenAPI Gateway {}:{}暂不可用（{}）；请确认Gateway已登录券商，将自动重试")
@@ -346,26 +356,32 @@ class Connection:
 
     async def _keep_push(self) -> None:
         first = True
+        refused = 0
         while True:
             try:
                 reader, writer = await open_push(
                     self.address.push_host, self.address.push_port, self._timing.connect_timeout
                 )
             except BrokerError as error:
-                if self._outage.may_say("push"):
+                refused += 1
+                # Where HTTP is down too, its own line says it all: a program that ends takes both along.
+                if refused > 1 and self.phase is Phase.UP and self._outage.may_say("push"):
                     self._log(
                         _("无法连接推送端口{}:{}（{}），改用轮询；请确认“推送端口”，将自动重连").format(
                             self.address.push_host, self.address.push_port, error.text
                         )
                     )
-                await self._clock.sleep(self._timing.reconnect)
+                self._push_wanted.clear()
+                await _first_of(self._clock.sleep(self._timing.reconnect), self._push_wanted.wait())
                 continue
             self.push_up = True
             self._push_writer, self._push_dropped = writer, False
             self._push_ready.set()
+            refused = 0
             self._outage.forget("push")
             if not first:
-                self._log(_("推送已恢复"))
+                if self.phase is Phase.UP:
+                    self._log(_("推送已恢复"))
                 # What was pushed in the gap is gone, and a Gateway that came back has forgotten the subscriptions.
                 self._restore.set()
             first = False
@@ -373,6 +389,7 @@ class Connection:
                 await self._read_push(reader)
             finally:
                 self.push_up = False
+                self._push_ready.clear()
                 writer.close()
             self._on_push_lost()
             await self._clock.sleep(min(self._timing.reconnect, 0.5))

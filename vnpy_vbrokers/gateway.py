@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from vnpy.trader.constant import Exchange
 
@@ -49,6 +51,12 @@ class VbrokersGateway(AsyncGateway):
         self.routes.add(self.gateway_name, served | venues, self.serves)
         self.enter(settings.world)
         return VbrokersSession(self, settings, by_person)
+
+    def listed_since(self, exchange: Exchange, now: datetime) -> datetime:
+        """The midnight of the exchange: what the broker's own midnight has cut off the day is read from its history."""
+        market = EXCHANGE2MARKET.get(exchange)
+        local = now.astimezone(ZoneInfo(market.zone if market else "Asia/Hong_Kong"))
+        return local.replace(hour=0, minute=0, second=0, microsecond=0)
 
     @staticmethod
     def serves(vt_symbol: str) -> bool:

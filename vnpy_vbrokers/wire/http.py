@@ -137,7 +137,7 @@ class HttpWire:
     async def renew(self) -> None:
         """Read over new connections: the standing ones may be dead without knowing it. Reads under way are TimedOut.
 
-        Mutations under way are left alone: they have connections of their own, and only an answer says what came of them.
+        Mutations under way are left alone: their connections are their own, and only an answer says what came of them.
         """
         if self._closed:
             return
