@@ -1,6 +1,6 @@
 """A soak: orders without end, with random faults and without, and what is left of them in memory.
 
-Run as ``python -m tests.soak --gateway IBKR --minutes 30``. Two children run one after the other, the same orders, one
+Run as ``python -m tests.soak --gateway IBKR --minutes 30``. Two children run beside each other, the same orders, one
 of them under random faults; each prints a line of JSON, and the last line is the verdict. What must hold: the engine
 equals the broker's ``/state`` at the end; each order costs at most 2 kB beyond what vn.py's own order management keeps
 of it; a reconnect costs nothing that stays; threads and sockets are back where they began.
@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -257,9 +258,9 @@ def main() -> int:
     if arguments.child:
         print(json.dumps(run(arguments.gateway, arguments.minutes * 60, arguments.faults, arguments.rate)))
         return 0
-    plain = child(arguments, faults=False)
-    print(json.dumps(plain), flush=True)
-    faulty = child(arguments, faults=True)
+    with ThreadPoolExecutor(2) as pool:
+        plain, faulty = pool.map(lambda faults: child(arguments, faults=faults), (False, True))
+    print(json.dumps(plain))
     print(json.dumps(faulty), flush=True)
     wrong = verdict(plain, faulty)
     print(json.dumps({"holds": not wrong, "wrong": wrong}))

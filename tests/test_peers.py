@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -28,7 +32,9 @@ from vnpy.trader.event import EVENT_ACCOUNT, EVENT_POSITION, EVENT_TRADE
 from vnpy.trader.object import BarData, HistoryRequest
 
 import brokersim
+from tests.conformance_venues import PeerTwsVenue
 from tests.harness import DEADLINE, Rig
+from vnpy_brokerkit.conformance import run
 
 PEERS = ("ibapi", "vnpy_ib")
 _missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
@@ -676,3 +682,97 @@ def test_vnpy_ib_finds_and_streams_every_form_of_symbol(peer_rig: PeerRig) -> No
         found = rig.contract(vt_symbol)
         assert (found.product, found.size, found.pricetick > 0) == (*expected, True)
         rig.wait(partial(rig.has_market, vt_symbol), f"bid and ask of {vt_symbol}")
+
+
+# -- vn.py's own IB gateway in the conformance suite -----------------------------------------------------------
+
+
+FAULTS = {
+    "connect_returns_while_the_broker_is_silent": "connect() blocked its caller",
+    "event_engine_goes_on_while_reconnecting": "the event engine",
+    "fills_during_an_outage_come_once": "ALLTRADED",
+    "restart_brings_everything_again": "order missing in the engine",
+    "fills_between_two_engines_come_once": "trade missing in the engine",
+    "order_placed_elsewhere_breaks_nothing": "the connection was lost and made again",
+    "order_placed_elsewhere_before": "the order placed elsewhere",
+    "partial_fills_are_told": "PARTTRADED",
+    "positions_follow": "position only in the engine",
+    "ids_are_unique": "ids given twice",
+    "contracts_are_whole": "min_volume is a Decimal",
+    "pushed_objects_stay_as_they_were": "OrderData was",
+    "subscription_during_an_outage_lives": "a tick of AAPL",
+    "history_returns_while_the_broker_is_silent": "query_history blocked its caller",
+}
+"""Checks that IbGateway must fail, and a part of the reason (vnpy-engine 4 and 6): it connects on its caller's thread
+and reconnects on the event engine's, asks for no executions and no open orders, takes any orderRef for a time, knows no
+PARTTRADED, names a position otherwise than its order, counts ids anew for each client id, hands out Decimals and the
+objects that it goes on changing, drops what is asked of it while it is not connected, and waits 600 s for bars."""
+SOUND = (
+    "connects",
+    "second_connect_is_safe",
+    "close_leaves_nothing",
+    "contract_comes_before_ticks",
+    "ticks_follow_the_quote",
+    "ticks_are_plain",
+    "subscribing_twice_is_one_subscription",
+    "unknown_symbols_are_harmless",
+    "send_order_returns_an_id_at_once",
+    "resting_order_and_cancel",
+    "limit_order_fills",
+    "market_order_fills",
+    "cancel_of_the_rest_keeps_the_fills",
+    "trades_add_up",
+    "calls_return_during_an_outage",
+    "subscriptions_live_again",
+    "working_order_keeps_its_id",
+    "pushed_objects_pickle",
+    "history_is_a_list_of_bars",
+)
+"""Checks that it must pass, so that the suite is fair."""
+CHILD_S = 400.0
+ROOT = Path(__file__).resolve().parent.parent
+Verdicts = dict[str, tuple[str, str]]
+
+
+def conformance_child(*names: str) -> None:
+    """Put IbGateway through checks, one line of JSON for each, in a process that ends with everything that hangs."""
+    Connection._recvAllMsg = receive_all
+    for name in names:
+        [result] = run(IbGateway, PeerTwsVenue, [name])
+        reason = "\n".join([result.reason, *result.log])
+        sys.stdout.write(json.dumps([result.name, result.outcome.name, reason]) + "\n")
+        sys.stdout.flush()
+    os._exit(0)
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    """How the checks ended, by name. A process of its own: threads of this gateway die of exceptions, or never end."""
+    code = (
+        "import sys; import tests.conftest; from tests.test_peers import conformance_child;"
+        "conformance_child(*sys.argv[1:])"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code, *FAULTS, *SOUND],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("conformance"))},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=CHILD_S,
+    )
+    rows = [json.loads(line) for line in child.stdout.splitlines() if line.startswith('["')]
+    assert len(rows) == len(FAULTS) + len(SOUND), child.stderr[-3000:]
+    return {name: (outcome, reason) for name, outcome, reason in rows}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_suite_finds_the_faults_of_vnpy_ib(verdicts: Verdicts, name: str) -> None:
+    outcome, reason = verdicts[name]
+    assert outcome == "FAILED"
+    assert FAULTS[name] in reason.partition("\n")[0]
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_the_suite_passes_what_vnpy_ib_does_well(verdicts: Verdicts, name: str) -> None:
+    outcome, reason = verdicts[name]
+    assert outcome == "PASSED", reason

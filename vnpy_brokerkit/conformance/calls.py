@@ -79,6 +79,8 @@ def within(limit: float, what: str, function: Callable[[], T]) -> T:
         taken = call.ended - call.began - metronome.late
     if taken > limit:
         raise Failed(f"{what} blocked its caller for {taken:.2f} s, more than {limit:g} s")
+    if isinstance(call.error, Failed):
+        raise call.error
     if call.error is not None:
         raise Failed(f"{what} raised {call.error!r}") from call.error
     return call.answers[0]

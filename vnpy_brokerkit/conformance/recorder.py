@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -39,8 +40,10 @@ class Push:
 
     kind: str
     data: Any
+    was: Any
+    """A copy made in that moment, whatever became of the object."""
     text: str
-    """What it held in that moment."""
+    """Everything that it held in that moment."""
     thread: int
     at: float
 
@@ -73,7 +76,7 @@ class Recorder:
         return type(gateway_class.__name__, (gateway_class,), names)
 
     def _note(self, kind: str, data: Any) -> None:
-        push = Push(kind, data, text_of(data), threading.get_ident(), time.monotonic())
+        push = Push(kind, data, copy(data), text_of(data), threading.get_ident(), time.monotonic())
         with self._news:
             self._pushes.append(push)
 

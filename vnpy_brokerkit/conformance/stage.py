@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from vnpy.event import Event, EventEngine
+from vnpy.event import EVENT_TIMER, Event, EventEngine
 from vnpy.trader.constant import Direction, Exchange, Offset, OrderType, Status
 from vnpy.trader.engine import MainEngine
-from vnpy.trader.event import EVENT_LOG, EVENT_ORDER, EVENT_TICK, EVENT_TIMER, EVENT_TRADE
+from vnpy.trader.event import EVENT_LOG, EVENT_ORDER, EVENT_TICK, EVENT_TRADE
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.object import (
     CancelRequest,
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 PROBE = "eConformanceProbe"
 FALLBACK_NAME = "GATEWAY"
+ATTEMPTS = 50
+"""Orders that a gateway which is still coming back may refuse."""
 
 
 class Stage:
@@ -68,6 +70,12 @@ class Stage:
         if self.engine._active:
             limit = self.patience.close * len(self.main.gateways) + self.patience.deadline
             within(limit, "MainEngine.close()", self.main.close)
+
+    def end(self) -> None:
+        """The last word of a check: the event engine still lives, and everything ends."""
+        if self.engine._active:
+            self.check_engine()
+        self.close()
 
     def restart(self) -> None:
         """End the engine and put up another one, which knows nothing of before."""
@@ -185,6 +193,22 @@ class Stage:
         symbol, exchange = split(ground.vt_symbol)
         return CancelRequest(vt_orderid.partition(".")[2], symbol, exchange)
 
+    def trade_again(self) -> None:
+        """Wait until the gateway is back after an outage: it shows a quote of the present, and a buy of nine lots
+        goes its way; until everything is read again it may refuse one. The ground was subscribed before; needs a
+        venue whose quotes can be put somewhere."""
+        ground = self.ground
+        step = round(10 * (ground.ask - ground.bid), 6)
+        for below in (step, 0.0):
+            self.venue.quote(ground.vt_symbol, ground.bid - below, ground.ask - below)
+            self.wait_quote(ground, ground.bid - below, ground.ask - below)
+        for _attempt in range(ATTEMPTS):
+            sent = self.send(self.order(ground, ground.ask, ground.lots(9)))
+            if self.wait_status(sent, Status.ALLTRADED, Status.REJECTED).status is Status.ALLTRADED:
+                return
+            self.timers(1)
+        raise Failed(f"{ATTEMPTS} orders refused after the outage")
+
     # -- waiting
 
     def wait(self, found: Callable[[], T | None], what: str, deadline: float | None = None) -> T:
@@ -203,7 +227,8 @@ class Stage:
             there = order is not None and order.status in statuses
             return order if there and order and (traded is None or same(order.traded, traded)) else None
 
-        wanted = " or ".join(status.name for status in statuses) + ("" if traded is None else f" with {traded:g} traded")
+        much = "" if traded is None else f" with {traded:g} traded"
+        wanted = " or ".join(status.name for status in statuses) + much
         try:
             return self.wait(found, f"{vt_orderid} {wanted}")
         except Failed as error:
@@ -211,22 +236,29 @@ class Stage:
 
     def wait_volume(self, vt_orderid: str, volume: float) -> list[TradeData]:
         """The trades of an order once they come to this volume."""
-        return self.wait(
-            lambda: found if same(sum(t.volume for t in (found := self.trades(vt_orderid))), volume) else None,
-            f"trades of {vt_orderid} over {volume:g}",
-        )
+
+        def found() -> list[TradeData] | None:
+            trades = self.trades(vt_orderid)
+            return trades if same(sum(trade.volume for trade in trades), volume) else None
+
+        return self.wait(found, f"trades of {vt_orderid} over {volume:g}")
 
     # -- looking
 
     def orders(self, vt_orderid: str = "") -> list[OrderData]:
-        """Every OrderData that the engine has handled, of one order or of all."""
-        return [order for order in self.seen.of(EVENT_ORDER) if vt_orderid in ("", order.vt_orderid)]
+        """Every OrderData as it was pushed, of one order or of all."""
+        return [order for order in self._was(EVENT_ORDER) if vt_orderid in ("", order.vt_orderid)]
 
     def trades(self, vt_orderid: str = "") -> list[TradeData]:
-        return [trade for trade in self.seen.of(EVENT_TRADE) if vt_orderid in ("", trade.vt_orderid)]
+        """Every TradeData as it was pushed, of one order or of all."""
+        return [trade for trade in self._was(EVENT_TRADE) if vt_orderid in ("", trade.vt_orderid)]
 
     def ticks(self, vt_symbol: str = "") -> list[TickData]:
-        return [tick for tick in self.seen.of(EVENT_TICK) if vt_symbol in ("", tick.vt_symbol)]
+        """Every TickData as it was pushed, of one instrument or of all."""
+        return [tick for tick in self._was(EVENT_TICK) if vt_symbol in ("", tick.vt_symbol)]
+
+    def _was(self, kind: str) -> list[Any]:
+        return [push.was for push in self.seen.pushes(kind)]
 
     def told(self, vt_orderid: str) -> str:
         """How an order was told so far, in short."""

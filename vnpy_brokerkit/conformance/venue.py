@@ -102,19 +102,28 @@ class Patience:
 class Venue(Protocol):
     """One broker, and the power over it. Every method returns when what it does has taken effect at the broker.
 
-    Names of instruments are vt_symbols as the gateway spells them.
+    Names of instruments are vt_symbols as the gateway spells them. Plain attributes do for the four properties.
     """
 
-    ready: str
-    """What a line of the gateway's log holds once it is connected and everything was read."""
-    grounds: Sequence[Ground]
-    """At least two instruments."""
-    lacks: Mapping[str, str]
-    """What of :data:`FEATURES` this venue cannot do, and why."""
-    patience: Patience
+    @property
+    def ready(self) -> str:
+        """What a line of the gateway's log holds once it is connected and everything was read."""
+
+    @property
+    def grounds(self) -> Sequence[Ground]:
+        """At least two instruments."""
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """What of :data:`FEATURES` this venue cannot do, and why."""
+
+    @property
+    def patience(self) -> Patience:
+        """How long its gateway is waited for."""
 
     def start(self) -> None:
-        """Put it up, quotes standing still at the grounds' prices, nothing held and no order working."""
+        """Put it up: quotes stand still at the grounds' prices, nothing is held and no order was ever placed; nor does
+        the gateway remember one, on this machine's disk or elsewhere."""
 
     def end(self) -> None:
         """Take it down; may be called twice, and whatever start() has done."""
