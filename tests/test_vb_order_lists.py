@@ -12,17 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vnpy.trader.constant import Direction, Exchange, OrderType, Status
 
+from vnpy_brokerkit.clock import ManualClock
+from vnpy_brokerkit.errors import ConnectionFailed
 from vnpy_brokerkit.lifecycle import STATE2VT, State, move
+from vnpy_vbrokers.deals import DealsReading, Need
 from vnpy_vbrokers.order_lists import (
+    DEALS_HISTORY,
     PAGE,
     STATUS2HAPPENING,
+    Page,
+    Read,
+    deals_of,
+    deals_today,
     fill_of_push,
     fills_of_rows,
-    read_deals,
-    read_orders,
+    orders_today,
     report_of_push,
     report_of_row,
 )
+from vnpy_vbrokers.order_pages import OrderPages
 from vnpy_vbrokers.wire.push import OrderUpdate
 from vnpy_vbrokers.wire.schema import DeliverRow, OrderRow
 
@@ -226,51 +234,288 @@ class Book:
         return {"data": page}
 
 
+class Pages:
+    """What an ``OrderPages`` on a book tells, as it is read."""
+
+    def __init__(self, read: Read) -> None:
+        self.pages = OrderPages(orders_today("P"), read, ManualClock(NOW))
+        self.rows: list[str] = []
+        self.problems: list[str] = []
+
+    def take(self, page: Page[OrderRow], at: float) -> None:
+        self.rows += [row.entrust_id for row in page.rows]
+        self.problems += page.problems
+
+    async def look(self) -> bool:
+        return await self.pages.look(self.take)
+
+    async def read_on(self) -> None:
+        while self.pages.behind:
+            await self.pages.read_on(self.take)
+
+    async def read_all(self) -> bool:
+        """Read the list whole, as far as that goes."""
+        await self.look()
+        await self.read_on()
+        return self.pages.whole
+
+
+def numbers(count: int) -> set[str]:
+    return {str(n) for n in range(1, count + 1)}
+
+
 @pytest.mark.parametrize("same_cursor", [False, True])
 @pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, 3 * PAGE + 7])
-def test_lists_of_every_length_are_complete_and_oldest_first(count: int, same_cursor: bool) -> None:
+def test_lists_of_every_length_are_read_whole_and_once(count: int, same_cursor: bool) -> None:
     book = Book(count)
     book.same_cursor_on_all_rows = same_cursor
-    listing = asyncio.run(read_orders(book.read, "P"))
-    assert listing.complete
-    assert [row.entrust_id for row in listing.rows] == [str(n) for n in range(1, count + 1)]
+    list_ = Pages(book.read)
+    assert asyncio.run(list_.read_all())
+    assert sorted(list_.rows, key=int) == [str(n) for n in range(1, count + 1)]
+    assert book.asked <= count // PAGE + 1
 
 
-@pytest.mark.parametrize(("stuck", "complete"), [(1, True), (2, True), (9, False)])
-def test_a_stuck_cursor_is_begun_anew_and_then_called_incomplete(stuck: int, complete: bool) -> None:
-    book = Book(3 * PAGE)
+@pytest.mark.parametrize("length", [2 * PAGE + 5, 2 * PAGE])
+@pytest.mark.parametrize(("stuck", "whole"), [(1, True), (2, True), (9, False)])
+def test_a_stuck_cursor_is_begun_anew_and_then_left_alone(stuck: int, whole: bool, length: int) -> None:
+    book = Book(length)
     book.stuck = stuck
-    listing = asyncio.run(read_orders(book.read, "P"))
-    assert listing.complete is complete
+    list_ = Pages(book.read)
+    assert asyncio.run(list_.read_all()) is whole
+    assert list_.pages.given_up is not whole
+    book.stuck = 0
+    list_.pages.begin_anew()
+    assert asyncio.run(list_.read_all())
+    assert set(list_.rows) == numbers(length)
 
 
-def test_rows_that_are_repeated_by_shifting_pages_count_once() -> None:
+def test_what_is_read_again_is_the_newest_page_alone() -> None:
+    book = Book(5 * PAGE)
+
+    async def go() -> None:
+        list_ = Pages(book.read)
+        await list_.read_all()
+        asked = book.asked
+        assert await list_.look()
+        assert book.asked == asked + 1
+        book.rows.insert(0, {**book.rows[0], "entrustId": "new"})
+        assert await list_.look()
+        assert book.asked == asked + 3  # the page with the new row, and one with nothing new
+        assert "new" in list_.rows
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("arrive", [1, 30, PAGE, 150])
+def test_orders_that_arrive_while_older_pages_are_read_shift_them_and_cost_nothing(arrive: int) -> None:
+    """After each page some more orders stand above it; nothing is missed, and what is found is known once."""
+    book = Book(4 * PAGE)
+
+    async def go() -> None:
+        list_ = Pages(book.read)
+        await list_.look()
+        for round_ in range(200):
+            if not list_.pages.behind:
+                break
+            if round_ < 3:
+                book.rows[:0] = [{**book.rows[0], "entrustId": f"{round_}-{n}"} for n in range(arrive)]
+            await list_.pages.read_on(list_.take)
+            if round_ % 2:
+                assert await list_.look()
+        assert list_.pages.whole
+        assert await list_.look()
+        everything = {row["entrustId"] for row in book.rows}
+        assert list_.pages.known == everything
+        assert set(list_.rows) == everything
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("failing", range(1, 7))
+def test_a_reading_that_is_cut_short_goes_on_where_it_was(failing: int) -> None:
+    book = Book(4 * PAGE + 3)
+
+    async def sometimes(route: str, params: dict[str, Any]) -> Any:
+        if book.asked == failing:
+            book.asked += 1
+            raise ConnectionFailed("cut", about=route)
+        return await book.read(route, params)
+
+    async def go() -> None:
+        list_ = Pages(sometimes)
+        for step in (list_.look, list_.read_on, list_.look, list_.read_on, list_.look, list_.look):
+            try:
+                await step()
+            except ConnectionFailed:
+                list_.pages.interrupt()
+                book.rows.insert(0, {**book.rows[0], "entrustId": "meanwhile"})
+        assert list_.pages.whole
+        everything = {row["entrustId"] for row in book.rows}
+        assert list_.pages.known == everything == set(list_.rows)
+        assert book.asked <= 5 + 6
+
+    asyncio.run(go())
+
+
+def test_a_cursor_that_a_new_login_has_forgotten_is_no_end_of_the_list() -> None:
+    book = Book(4 * PAGE)
+    forgotten = False
+
+    async def forgetful(route: str, params: dict[str, Any]) -> Any:
+        nonlocal forgotten
+        if forgotten and params["queryParamStr"] == str(2 * PAGE):
+            forgotten = False
+            return {"data": []}
+        return await book.read(route, params)
+
+    async def go() -> None:
+        nonlocal forgotten
+        list_ = Pages(forgetful)
+        await list_.look()
+        await list_.pages.read_on(list_.take)
+        forgotten = True
+        list_.pages.interrupt()
+        await list_.read_on()
+        assert list_.pages.whole
+        assert list_.pages.known == numbers(4 * PAGE)
+
+    asyncio.run(go())
+
+
+def test_rows_further_down_were_at_the_broker_when_the_first_page_was() -> None:
     book = Book(2 * PAGE)
+    clock = ManualClock(NOW)
+    seen: list[tuple[str, float]] = []
 
-    async def shifting(route: str, params: dict[str, Any]) -> Any:
-        reply = await book.read(route, params)
-        book.rows.insert(0, {**book.rows[0], "entrustId": f"new{book.asked}"})
-        return reply
+    def take(page: Page[OrderRow], at: float) -> None:
+        seen.append((page.rows[0].entrust_id, at))
 
-    listing = asyncio.run(read_orders(shifting, "P"))
-    ids = [row.entrust_id for row in listing.rows]
-    assert len(ids) == len(set(ids))
-    assert {str(n) for n in range(1, 2 * PAGE + 1)} <= set(ids)
+    async def go() -> None:
+        pages = OrderPages(orders_today("P"), book.read, clock)
+        await clock.advance(5)
+        await pages.look(take)
+        await clock.advance(5)
+        await pages.read_on(take)
+        await pages.look(take)
+
+    asyncio.run(go())
+    assert [at for _number, at in seen] == [5, 5, 10]
 
 
 def test_a_damaged_row_makes_the_list_incomplete_and_costs_no_other() -> None:
-    book = Book(5)
-    del book.rows[2]["entrustAmount"]
-    listing = asyncio.run(read_orders(book.read, "P"))
-    assert not listing.complete
-    assert len(listing.rows) == 4
-    assert listing.problems
+    book = Book(PAGE + 5)
+    damaged = book.rows[-2].pop("entrustAmount")
+
+    async def go() -> None:
+        list_ = Pages(book.read)
+        assert not await list_.read_all()
+        assert len(set(list_.rows)) == PAGE + 4
+        assert list_.problems
+        book.rows[-2]["entrustAmount"] = damaged
+        list_.pages.begin_anew()
+        assert await list_.read_all()
+
+    asyncio.run(go())
+
+
+# ---------------------------------------------------------------------- deals
+
+
+def deal_rows(*fills: tuple[str, int]) -> list[dict[str, Any]]:
+    """Rows of (order, shares), oldest first as told, newest first as listed."""
+    return [
+        {"entrustId": number, "businessPrice": "1", "businessAmount": str(shares), "stockCode": "AAPL"}
+        for number, shares in reversed(fills)
+    ]
+
+
+def read_through(book: Book, needs: dict[str, Need]) -> DealsReading:
+    async def go() -> DealsReading:
+        reading = DealsReading([deals_today("P")], book.read, needs)
+        while not reading.done:
+            await reading.read_page()
+        return reading
+
+    return asyncio.run(go())
+
+
+def deal_book(rows: list[dict[str, Any]]) -> Book:
+    book = Book(0)
+    book.rows = rows
+    return book
+
+
+def sizes(found: tuple[list[DeliverRow], Decimal] | None) -> list[int] | None:
+    return None if found is None else [int(row.business_amount) for row in found[0]]
+
+
+ZERO = Decimal(0)
 
 
 def test_deals_stay_apart_even_when_they_look_the_same() -> None:
-    rows = [{"entrustId": "7", "businessPrice": "1", "businessAmount": "5", "stockCode": "AAPL"}] * 3
+    reading = read_through(deal_book(deal_rows(("7", 5), ("7", 5), ("7", 5))), {"7": Need(ZERO, Decimal(15))})
+    assert sizes(reading.rows_of("7", Need(ZERO, Decimal(15)))) == [5, 5, 5]
+
+
+def test_deals_are_read_no_further_than_what_is_missing() -> None:
+    fills = [("old", 1)] * 300 + [("7", 10), ("7", 20)] + [("new", 1)] * 50
+    book = deal_book(deal_rows(*fills))
+    need = Need(Decimal(10), Decimal(30))
+    reading = read_through(book, {"7": need})
+    assert book.asked == 1
+    found = reading.rows_of("7", need)
+    assert (sizes(found), found and found[1]) == ([20], Decimal(10))
+
+
+def test_deals_that_do_not_make_up_what_the_order_says_are_not_sure() -> None:
+    reading = read_through(deal_book(deal_rows(("7", 5), ("7", 6))), {"7": Need(ZERO, Decimal(9))})
+    assert reading.rows_of("7", Need(ZERO, Decimal(9))) is None
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("shift", [0, 1, 5, PAGE])
+def test_deals_that_shift_between_two_pages_count_once(shift: int, same: bool) -> None:
+    """Fills of others arrive above while an order's own stand on two pages; its fills may all look the same."""
+    own = [("7", 5 if same else n) for n in range(1, 2 * PAGE)]
+    book = deal_book(deal_rows(*own))
+
+    async def shifting(route: str, params: dict[str, Any]) -> Any:
+        reply = await book.read(route, params)
+        if book.asked == 1:
+            book.rows[:0] = deal_rows(*[("other", 1)] * shift)
+        return reply
+
+    async def go() -> list[int] | None:
+        need = Need(ZERO, Decimal(sum(shares for _number, shares in own)))
+        reading = DealsReading([deals_today("P")], shifting, {"7": need})
+        while not reading.done:
+            await reading.read_page()
+        return sizes(reading.rows_of("7", need))
+
+    assert asyncio.run(go()) == [shares for _number, shares in own]
+
+
+def test_a_stuck_cursor_of_the_deals_is_begun_anew() -> None:
+    book = deal_book(deal_rows(*[("7", 1)] * (PAGE + 20)))
+    book.stuck = 1
+    need = Need(ZERO, Decimal(PAGE + 20))
+    reading = read_through(book, {"7": need})
+    assert len(sizes(reading.rows_of("7", need)) or []) == PAGE + 20
+
+
+def test_deals_of_the_list_before_come_after_and_none_of_them_twice() -> None:
+    """At midnight a fill may stand in both lists for a moment."""
+    today, before = deal_rows(("7", 2), ("7", 3)), deal_rows(("7", 1), ("7", 2))
 
     async def read(route: str, params: dict[str, Any]) -> Any:
-        return {"data": rows}
+        return {"data": before if route == DEALS_HISTORY else today}
 
-    assert len(asyncio.run(read_deals(read, "P")).rows) == 3
+    async def go() -> list[int] | None:
+        need = Need(ZERO, Decimal(6))
+        sources = [deals_today("P"), deals_of("P", NOW.date(), NOW.date())]
+        reading = DealsReading(sources, read, {"7": need})
+        while not reading.done:
+            await reading.read_page()
+        return sizes(reading.rows_of("7", need))
+
+    assert asyncio.run(go()) == [1, 2, 3]

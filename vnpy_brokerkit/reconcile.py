@@ -6,7 +6,7 @@ when they say so (VBrokers); at IBKR absence never settles an order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -33,11 +33,21 @@ class Settlement:
     undecidable: list[TrackedOrder] = field(default_factory=list)
 
 
-def settle(unknown: Sequence[TrackedOrder], unmatched: Iterable[OrderReport]) -> Settlement:
+def _always(order: TrackedOrder, report: OrderReport) -> bool:
+    return True
+
+
+def settle(
+    unknown: Sequence[TrackedOrder],
+    unmatched: Iterable[OrderReport],
+    could_be: Callable[[TrackedOrder, OrderReport], bool] = _always,
+) -> Settlement:
     """Match unknown orders with rows that belong to nobody, both oldest first.
 
     Of ``k`` identical unknowns and ``m <= k`` rows the oldest match first, the rest never arrived. With ``m > k`` rows
-    nobody can say which are ours: those unknowns stay unknown and are reported.
+    nobody can say which are ours: those unknowns stay unknown and are reported. ``could_be`` tells whether a row can
+    be an order that it is like: one that was at the broker before the order was sent can not. What it allows for an
+    order it must allow for those sent before.
     """
     rows: dict[Key, list[OrderReport]] = {}
     for report in unmatched:
@@ -47,13 +57,32 @@ def settle(unknown: Sequence[TrackedOrder], unmatched: Iterable[OrderReport]) ->
         waiting.setdefault(likeness(order), []).append(order)
     result = Settlement()
     for key, orders in waiting.items():
-        candidates = rows.get(key, [])
-        if len(candidates) > len(orders):
-            result.undecidable += orders
-            continue
-        result.found += zip(orders, candidates, strict=False)
-        result.absent += orders[len(candidates) :]
+        _settle_alike(orders, rows.get(key, []), could_be, result)
     return result
+
+
+def _settle_alike(
+    orders: Sequence[TrackedOrder],
+    rows: Sequence[OrderReport],
+    could_be: Callable[[TrackedOrder, OrderReport], bool],
+    result: Settlement,
+) -> None:
+    """Rows that few orders can be choose first; where there are too many of them, those orders are undecidable."""
+    choices = [(row, [order for order in orders if could_be(order, row)]) for row in rows]
+    choices.sort(key=lambda choice: len(choice[1]))
+    found: dict[str, tuple[TrackedOrder, OrderReport]] = {}
+    undecidable: dict[str, TrackedOrder] = {}
+    for row, candidates in choices:
+        if not candidates:
+            continue
+        free = [order for order in candidates if order.orderid not in found]
+        if free:
+            found[free[0].orderid] = free[0], row
+        else:
+            undecidable |= {order.orderid: order for order in candidates}
+    result.found += [pair for orderid, pair in found.items() if orderid not in undecidable]
+    result.absent += [order for order in orders if order.orderid not in found]
+    result.undecidable += undecidable.values()
 
 
 def may_be_ours(report: OrderReport, orders: Iterable[TrackedOrder]) -> bool:

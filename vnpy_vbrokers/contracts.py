@@ -369,7 +369,7 @@ class Contracts:
             min_volume=float(max(instrument.lot, Decimal(1))),
             stop_supported=False,
             net_position=True,
-            history_data=False,
+            history_data=True,
         )
         contract.extra = {"currency": instrument.market.currency}
         if self._told.get(contract.vt_symbol) == contract:

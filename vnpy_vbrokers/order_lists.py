@@ -1,12 +1,12 @@
-"""The broker's order and deal lists, read whole and said in our own words.
+"""The broker's order and deal lists, page by page, and said in our own words.
 
 Lists come in pages by a cursor, newest first, and shift while new rows arrive (reference "vbrokers-openapi", sections
-7.6 and 11). A list that could not be read to its end says so: absence from it proves nothing.
+7.6 and 11). Who follows them through their pages is in ``order_pages.py`` and ``deals.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -29,10 +29,12 @@ DEALS_TODAY = "/trade/TradeQueryRealDeliverList"
 ORDERS_HISTORY = "/trade/TradeQueryHistoryEntrustList"
 DEALS_HISTORY = "/trade/TradeQueryHistoryDeliverList"
 PAGE = 99
+FIRST_CURSOR = "0"
 MOST_PAGES = 250
+"""Pages of one list; what is longer has no end, and counts as not read."""
 MOST_IDS = 100
 RESTARTS = 2
-"""How often a list whose cursor got stuck is begun anew before it counts as incomplete."""
+"""How often a list whose cursor got stuck is begun anew before it is left to the next time."""
 
 ZONE_DOUBT = timedelta(hours=6)
 """New York and Hong Kong are twelve or thirteen hours apart: what is nearer than this is the right zone."""
@@ -76,86 +78,70 @@ NOTHING_FILLED = frozenset({"2", "3", "A"})
 
 
 RowT = TypeVar("RowT", OrderRow, DeliverRow)
-
-
-@dataclass(frozen=True)
-class Listing(Generic[RowT]):
-    """A list as read, oldest row first; ``complete`` when every page was read to the end and every row understood."""
-
-    rows: tuple[RowT, ...]
-    complete: bool
-    problems: tuple[str, ...] = ()
-
-
 Read = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
-async def read_orders(read: Read, market: str) -> Listing[OrderRow]:
-    """Read today's orders of a market; one row an order, whichever page repeated it."""
-    listing = await _read_all(read, ORDERS_TODAY, {"exchangeType": market}, parse_orders)
-    rows: dict[str, OrderRow] = {}
-    for row in listing.rows:
-        rows.setdefault(row.entrust_id, row)
-    return Listing(tuple(rows.values()), listing.complete, listing.problems)
+@dataclass(frozen=True)
+class Page(Generic[RowT]):
+    """One page, newest row first. ``cursor`` leads to the next one and is ``""`` on the last; ``sound`` when every row
+    could be understood."""
+
+    rows: tuple[RowT, ...]
+    cursor: str
+    sound: bool
+    problems: tuple[str, ...] = ()
 
 
-async def read_orders_by_id(read: Read, market: str, ids: list[str]) -> list[OrderRow]:
-    """Read certain orders, at most 100 at a time (section 7.6)."""
+@dataclass(frozen=True)
+class Source(Generic[RowT]):
+    """One list of the broker: where it is read, what is asked for, and how its rows are understood."""
+
+    route: str
+    params: Mapping[str, Any]
+    parse: Callable[[object], Rows[RowT]]
+
+    async def page(self, read: Read, cursor: str) -> Page[RowT]:
+        """Read the page at a cursor. Raises :class:`BrokerError`."""
+        params = {**self.params, "queryCount": PAGE, "queryParamStr": cursor}
+        rows = self.parse(await read(self.route, params))
+        more = rows.cursor if rows.received >= PAGE else ""
+        return Page(rows.rows, more, rows.complete, rows.problems)
+
+
+def orders_today(market: str) -> Source[OrderRow]:
+    """Today's orders of a market."""
+    return Source(ORDERS_TODAY, {"exchangeType": market}, parse_orders)
+
+
+def orders_of(market: str, start: date, end: date) -> Source[OrderRow]:
+    """The orders of earlier days, both days included."""
+    return Source(ORDERS_HISTORY, _days(market, start, end), parse_orders)
+
+
+def deals_today(market: str) -> Source[DeliverRow]:
+    """Today's fills of a market."""
+    return Source(DEALS_TODAY, {"exchangeType": market}, parse_deliveries)
+
+
+def deals_of(market: str, start: date, end: date) -> Source[DeliverRow]:
+    """The fills of earlier days, both days included."""
+    return Source(DEALS_HISTORY, _days(market, start, end), parse_deliveries)
+
+
+def _days(market: str, start: date, end: date) -> dict[str, Any]:
+    return {"exchangeType": market, "startDate": f"{start:%Y%m%d}", "endDate": f"{end:%Y%m%d}"}
+
+
+async def read_orders_by_id(read: Read, market: str, ids: Sequence[str]) -> Page[OrderRow]:
+    """Read certain orders of today, at most 100 at a time (section 7.6). Numbers that are not of today do not come."""
     rows: list[OrderRow] = []
+    sound = True
     for start in range(0, len(ids), MOST_IDS):
-        params = {"exchangeType": market, "queryCount": PAGE, "queryParamStr": "0"}
-        rows += parse_orders(await read(ORDERS_TODAY, {**params, "entrustId": ids[start : start + MOST_IDS]})).rows
-    return rows
-
-
-async def read_history(read: Read, market: str, start: date, end: date) -> Listing[OrderRow]:
-    """Read the orders of earlier days, both days included."""
-    params = {"exchangeType": market, "startDate": f"{start:%Y%m%d}", "endDate": f"{end:%Y%m%d}"}
-    return await _read_all(read, ORDERS_HISTORY, params, parse_orders)
-
-
-async def read_deals(read: Read, market: str) -> Listing[DeliverRow]:
-    """Read today's fills of a market. They carry no id: a page that repeats rows shows in the sum per order only."""
-    return await _read_all(read, DEALS_TODAY, {"exchangeType": market}, parse_deliveries)
-
-
-async def read_deal_history(read: Read, market: str, start: date, end: date) -> Listing[DeliverRow]:
-    """Read the fills of earlier days, both days included."""
-    params = {"exchangeType": market, "startDate": f"{start:%Y%m%d}", "endDate": f"{end:%Y%m%d}"}
-    return await _read_all(read, DEALS_HISTORY, params, parse_deliveries)
-
-
-async def _read_all(
-    read: Read, route: str, params: dict[str, Any], parse: Callable[[object], Rows[RowT]]
-) -> Listing[RowT]:
-    listing: Listing[RowT] = Listing((), False)
-    for _attempt in range(1 + RESTARTS):
-        listing, stuck = await _read_pages(read, route, params, parse)
-        if not stuck:
-            break
-    return listing
-
-
-async def _read_pages(
-    read: Read, route: str, params: dict[str, Any], parse: Callable[[object], Rows[RowT]]
-) -> tuple[Listing[RowT], bool]:
-    """Follow the cursor; tell whether it got stuck or the pages did not end."""
-    rows: list[RowT] = []
-    problems: list[str] = []
-    cursor, seen = "0", {"0"}
-    readable = True
-    for _page in range(MOST_PAGES):
-        page = parse(await read(route, {**params, "queryCount": PAGE, "queryParamStr": cursor}))
-        rows += page.rows
-        problems += page.problems
-        readable = readable and page.complete
-        if page.received < PAGE or not page.cursor:
-            return Listing(tuple(reversed(rows)), readable, tuple(problems)), False
-        if page.cursor in seen:
-            break
-        cursor = page.cursor
-        seen.add(cursor)
-    return Listing(tuple(reversed(rows)), False, tuple(problems)), True
+        params = {"exchangeType": market, "queryCount": PAGE, "queryParamStr": FIRST_CURSOR}
+        part = parse_orders(await read(ORDERS_TODAY, {**params, "entrustId": list(ids[start : start + MOST_IDS])}))
+        rows += part.rows
+        sound = sound and part.complete
+    return Page(tuple(rows), "", sound)
 
 
 # ---------------------------------------------------------------------- in our own words
@@ -242,11 +228,14 @@ def fill_of_push(
     return FillReport(amount, price, total, time, {"match_no": update.match_no} if update.match_no else {})
 
 
-def fills_of_rows(rows: list[DeliverRow], market: str, now: datetime) -> list[FillReport]:
-    """Say one order's deal rows, oldest first, as fills with the cumulative quantity that no row carries."""
+def fills_of_rows(rows: Sequence[DeliverRow], market: str, now: datetime, before: Decimal = ZERO) -> list[FillReport]:
+    """Say one order's deal rows, oldest first, as fills with the cumulative quantity that no row carries.
+
+    ``before``: what the order had filled before the first of them.
+    """
     zone = ZoneInfo(MARKETS[market].zone)
     fills: list[FillReport] = []
-    total = ZERO
+    total = before
     for row in rows:
         if row.business_amount <= 0:
             continue

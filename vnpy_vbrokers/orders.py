@@ -21,12 +21,13 @@ from vnpy_brokerkit.findings import Findings, Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import Happening, State
-from vnpy_brokerkit.reconcile import Key, likeness, may_be_ours
+from vnpy_brokerkit.reconcile import Key, likeness
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder, plain_text
 
 from .contracts import EXCHANGE2MARKET, MARKETS, to_code
+from .held import Held
 from .order_checks import OrderChecks
 from .order_lists import fill_of_push, report_of_push
 from .settings import Settings
@@ -41,6 +42,10 @@ ENTRUST_ALIAS = "entrustNo:"
 """recordNo and entrustNo may be numbers of two different series: the second kind is kept apart."""
 
 
+UNDECIDABLE = "undecidable"
+"""In ``extra`` of an unknown order that the lists can't tell from others: it is reported, and left to a person."""
+
+
 class Outlet(Protocol):
     """What orders need of the gateway."""
 
@@ -52,6 +57,7 @@ class Outlet(Protocol):
     def refuse(self, order: TrackedOrder, reason: str) -> None: ...
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None: ...
     async def intend(self, order: TrackedOrder) -> None: ...
+    def note(self, order: TrackedOrder) -> None: ...
     def know_foreign(self, broker_id: str) -> None: ...
     def is_foreign(self, broker_id: str) -> bool: ...
     def log(self, text: str) -> None: ...
@@ -83,16 +89,15 @@ class Orders:
         self._clock = clock
         self._timing = timing
         self._on_change = on_change
-        self.held: dict[str, OrderReport] = {}
-        """Rows that may be an order of ours whose number is not known yet."""
-        self.held_fills: dict[str, list[FillReport]] = {}
+        self.held: dict[str, Held] = {}
+        """By the broker's number, rows that may be an order of ours whose number is not known yet."""
+        self.quiet = False
+        """Whether what is applied is old news that moves no funds: the rest of a day that is being read."""
         self.kinds: dict[str, str] = {}
         """The broker's order type by its number: a cancel repeats it."""
         self._matches: set[str] = set()
         self._cancelling: set[str] = set()
-        self.undecidable: set[str] = set()
-        """Unknown orders that the lists can't tell from others: reported, and left to a person."""
-        self.given_up: dict[Key, str] = {}
+        self.given_up: dict[Key, str] = {likeness(order): order.orderid for order in self._tracker if order.inferred}
         """Orders that absence from the lists closed, by likeness: should one turn up, that is worth an alarm."""
         self.wanted = asyncio.Event()
         """Set when the lists should be read soon."""
@@ -117,6 +122,7 @@ class Orders:
             return
         self._tracker.happen(order, Happening.SENT)
         order.sent = self._clock.monotonic()
+        self._outlet.note(order)
         try:
             broker_id = mutation_id(await self._mutate(PLACE, params))
         except ConnectionFailed as error:
@@ -163,11 +169,16 @@ class Orders:
         elif not order.active:
             self._outlet.log(_("委托{}已结束，无需撤单").format(orderid))
         elif not order.broker_id:
-            order.cancel_wanted = True
+            self._want_cancel(order)
             if order.state is State.UNKNOWN:
                 self._outlet.log(_("委托{}结果未知，核实后立即撤单").format(orderid))
         else:
             await self._cancel(order)
+
+    def _want_cancel(self, order: TrackedOrder) -> None:
+        """The wish must survive us as the order does."""
+        order.cancel_wanted = True
+        self._outlet.note(order)
 
     async def _cancel(self, order: TrackedOrder) -> None:
         if order.orderid in self._cancelling:
@@ -187,7 +198,7 @@ class Orders:
         try:
             await self._mutate(CANCEL, params)
         except ConnectionFailed as error:
-            order.cancel_wanted = True
+            self._want_cancel(order)
             self._outlet.log(_("委托{}的撤单未能发出（{}），恢复连接后自动发出").format(order.orderid, error.text))
         except UnknownOutcome as error:
             self._outlet.log(_("委托{}的撤单结果未知（{}），将按券商委托列表核实").format(order.orderid, error.text))
@@ -195,6 +206,7 @@ class Orders:
             self._outlet.log(_("委托{}的撤单被拒绝：{}").format(order.orderid, error.text))
         finally:
             self._cancelling.discard(order.orderid)
+            self._outlet.note(order)
             self.wanted.set()
 
     async def cancel_all(self, market: str) -> None:
@@ -212,7 +224,7 @@ class Orders:
         ]
         for order in self._tracker.active():
             if not order.broker_id and EXCHANGE2MARKET[order.exchange].code == market:
-                order.cancel_wanted = True
+                self._want_cancel(order)
         if not orders:
             self._outlet.log(_("{}没有可撤的委托").format(_(MARKETS[market].name)))
             return
@@ -242,10 +254,10 @@ class Orders:
         self._tracker.happen(order, Happening.ACKNOWLEDGED)
         held = self.held.pop(broker_id, None)
         if held:
-            self._tracker.report(order, held)
+            self._tracker.report(order, held.report)
         self._outlet.push_order(order)
-        self.count(order, self.held_fills.pop(broker_id, []))
-        self._on_change(EXCHANGE2MARKET[order.exchange].code)
+        self.count(order, held.fills if held else ())
+        self._moved(order)
         self._seek_fills(order)
         if order.cancel_wanted and order.active:
             await self._cancel(order)
@@ -263,7 +275,7 @@ class Orders:
         if update.stock_name:
             self._learn_name(report.symbol, report.exchange, update.stock_name)
         if order is None:
-            order = self.meet(report)
+            order = self.meet(report, self.waiting(), self._clock.monotonic(), pushed=True)
         else:
             # A push does not say the kind of order: the one that we know stands.
             self.apply(order, replace(report, type=order.type))
@@ -276,7 +288,7 @@ class Orders:
         if fill and order:
             self.count(order, [fill])
         elif fill and report.broker_id in self.held:
-            self.held_fills.setdefault(report.broker_id, []).append(fill)
+            self.held[report.broker_id].fills.append(fill)
         if order:
             self._seek_fills(order)
 
@@ -306,33 +318,57 @@ class Orders:
         if order and not order.shown and not order.active and likeness(order)[:3] != likeness(report)[:3]:
             self._tracker.release(report.broker_id)
             return None
+        held = self.held.pop(report.broker_id, None) if order else None
+        if order and held:
+            # An answer that reached an earlier session has told whose it is.
+            self.apply(order, replace(held.report, type=order.type))
+            self.count(order, held.fills)
         return order
 
     def apply(self, order: TrackedOrder, report: OrderReport) -> None:
+        """The broker says this of an order that is known."""
         was_active = order.active
-        if self._tracker.report(order, report):
+        # Which kind an order from elsewhere is, a push could not say.
+        learned = order.external and order.type is not report.type
+        if learned:
+            order.type, order.price = report.type, report.price
+        if self._tracker.report(order, report) or learned:
             self._outlet.push_order(order)
-            self._on_change(EXCHANGE2MARKET[order.exchange].code)
+            self._moved(order)
             if was_active and order.state is State.REJECTED:
                 self._outlet.log(
                     _("委托{} {}被券商拒绝：{}").format(order.orderid, order.vt_symbol, order.reason or _("未说明原因"))
                 )
 
-    def meet(self, report: OrderReport) -> TrackedOrder | None:
-        """An order that nobody owns: wait if it may be ours, else it was placed elsewhere."""
-        if not self._outlet.is_foreign(report.broker_id) and may_be_ours(report, self.waiting()):
-            before = self.held.get(report.broker_id)
-            if before is None or report.traded >= before.traded:
-                self.held[report.broker_id] = report
+    def meet(
+        self,
+        report: OrderReport,
+        waiting: Iterable[TrackedOrder],
+        before: float,
+        *,
+        pushed: bool = False,
+        past: bool = False,
+    ) -> TrackedOrder | None:
+        """An order that nobody owns: hold it if it may be one of ``waiting``, else it was placed elsewhere.
+
+        ``before`` and ``past`` are those of :class:`Held`; of an earlier day only what may be ours is taken.
+        """
+        held = self.held.pop(report.broker_id, None)
+        if held:
+            held.hear(report, pushed=pushed)
+        else:
+            held = Held(report, before, past)
+        if not self._outlet.is_foreign(report.broker_id) and held.may_be_one_of(waiting):
+            self.held[report.broker_id] = held
+            return None
+        if held.past:
             return None
         self._outlet.know_foreign(report.broker_id)
         if not self._settings.show_external:
             return None
-        order = self._tracker.adopt(self._outlet.ids.external(report.broker_id), report, self._clock.now())
+        order = self.adopt(held.report)
+        self.count(order, held.fills)
         self._outlet.findings.add(Kind.ADOPTED, order)
-        self._tracker.report(order, report)
-        self._outlet.push_order(order)
-        self._on_change(EXCHANGE2MARKET[order.exchange].code)
         alarm = self.given_up.pop(likeness(report), "")
         if alarm:
             self._outlet.log(
@@ -342,22 +378,31 @@ class Orders:
             )
         return order
 
+    def adopt(self, report: OrderReport) -> TrackedOrder:
+        """Show an order that was placed elsewhere."""
+        order = self._tracker.adopt(self._outlet.ids.external(report.broker_id), report, self._clock.now())
+        self._tracker.report(order, report)
+        self._outlet.push_order(order)
+        self._moved(order)
+        return order
+
     def release_held(self) -> None:
         """Rows that no order of ours can be any more were placed elsewhere."""
+        if not self.held:
+            return
         nameless = self.waiting()
-        for broker_id, report in list(self.held.items()):
+        for broker_id, held in list(self.held.items()):
             # An answer that reached an earlier session may have told whose it is.
             order = self._tracker.find([broker_id])
-            if order is None and may_be_ours(report, nameless):
+            if order is None and held.may_be_one_of(nameless):
                 continue
             del self.held[broker_id]
             if order:
-                self.apply(order, report)
+                self.apply(order, replace(held.report, type=order.type))
             else:
-                order = self.meet(report)
-            fills = self.held_fills.pop(broker_id, [])
+                order = self.meet(held.report, (), held.before, past=held.past)
             if order:
-                self.count(order, fills)
+                self.count(order, held.fills)
                 self._seek_fills(order)
 
     def count(self, order: TrackedOrder, fills: Iterable[FillReport]) -> None:
@@ -371,14 +416,20 @@ class Orders:
 
     def _trade(self, order: TrackedOrder, fill: Fill) -> None:
         self._outlet.push_trade(order, fill)
-        self._on_change(EXCHANGE2MARKET[order.exchange].code)
+        self._moved(order)
+
+    def _moved(self, order: TrackedOrder) -> None:
+        """Funds and positions may have changed with it."""
+        if not self.quiet:
+            self._on_change(EXCHANGE2MARKET[order.exchange].code)
 
     def waiting(self) -> list[TrackedOrder]:
         """Orders of ours whose number may still turn up."""
-        return [order for order in self._tracker.nameless() if order.orderid not in self.undecidable]
+        return [order for order in self._tracker.nameless() if UNDECIDABLE not in order.extra]
 
     def unsettled(self) -> list[TrackedOrder]:
-        return [order for order in self._tracker.unknown() if order.orderid not in self.undecidable]
+        """Orders whose outcome the lists still have to tell, oldest sent first."""
+        return [order for order in self._tracker.unknown() if UNDECIDABLE not in order.extra]
 
     @property
     def has_unknown(self) -> bool:

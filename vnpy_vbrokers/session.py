@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +15,26 @@ from vnpy.trader.utility import TEMP_DIR
 from vnpy_brokerkit import embedded, trading_hours
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, PermissionDenied
+from vnpy_brokerkit.findings import Occasion
 from vnpy_brokerkit.guard import load_limits
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.keepers import Gathered, together
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.session import Session
 from vnpy_brokerkit.symbols import SymbolError, canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
-from vnpy_brokerkit.waiting import within
 from vnpy_brokerkit.wishes import symbols_in_use
 
 from .access import Access
 from .accounts import ACCOUNT, Accounts
 from .connection import Address, Connection, Phase
 from .contracts import EXCHANGE2MARKET, MARKETS, Contracts
+from .keepers import Keepers
 from .market_data import Key, MarketData
 from .order_checks import OrderChecks
 from .order_sync import OrderSync
 from .orders import Orders
+from .rooms import Rooms
 from .settings import Settings
 from .wire.push import BookUpdate, Damaged, OrderUpdate, PushEvent, QuoteUpdate
 
@@ -43,19 +44,6 @@ if TYPE_CHECKING:
 SUBSCRIBE_ORDERS = "/trade/TradeSubscribe"
 SIMULATED_PREFIX = "SIM-"
 ROUTES_FILE = "broker_routes.json"
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """What works together behind one connection."""
-
-    connection: Connection
-    contracts: Contracts
-    market_data: MarketData
-    accounts: Accounts
-    checks: OrderChecks
-    orders: Orders
-    order_sync: OrderSync
 
 
 class VbrokersSession(Session):
@@ -72,14 +60,12 @@ class VbrokersSession(Session):
         self._owner = f"{gateway.gateway_name}-{id(gateway)}"
         self._markets = list(settings.markets)
         self._patience = Patience(self._timing.repeat_line, self._clock)
-        self._patience_with_push = Patience(self._timing.push_patience, self._clock)
-        self._funds_wanted = asyncio.Event()
-        self._marks_wanted = asyncio.Event()
-        self._to_mark: set[str] = set()
-        self._to_follow: dict[Key, None] = {}
+        self._keepers = Keepers(gateway, self._is_up, lambda: self._markets)
+        self._to_follow = Gathered[Key](self._timing.subscribe_gather, self._follow_gathered)
         self._first = True
         self._access = Access(settings, self._folder, self._clock, gateway.log)
         self._rooms: Rooms | None = None
+        self._calendars: asyncio.Future[None] | None = None
 
     @property
     def orders(self) -> Orders | None:
@@ -90,8 +76,8 @@ class VbrokersSession(Session):
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled, or until only a person can help."""
-        # The calendars take a second to load: meanwhile the simulator starts.
-        calendars = asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
+        # The calendars take a second to load: meanwhile the simulator starts, and the lists are read.
+        self._calendars = asyncio.get_running_loop().run_in_executor(None, trading_hours.warm)
         try:
             address = await self._find_gateway()
             self._gateway.secrets = await self._access.find()
@@ -103,22 +89,10 @@ class VbrokersSession(Session):
         self._gateway.routes.load(TEMP_DIR / ROUTES_FILE)
         for line in self._gateway.routes.take_problems():
             self._gateway.log(line)
-        await calendars
         await self._gateway.open_books(self._folder, self._settings.journal_word, ACCOUNT)
         self._rooms = rooms = self._furnish(address)
-        keepers = (self._keep_orders, self._keep_funds, self._keep_quotes, self._keep_marks)
-        tasks = [asyncio.ensure_future(rooms.connection.run())]
-        tasks += [asyncio.ensure_future(keep(rooms)) for keep in keepers]
-        try:
-            done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if task.cancelled():
-                    raise RuntimeError(_("内部任务中断"))
-                task.result()  # a keeper never ends by itself: what broke it is told by who started us
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        works = (rooms.connection.run(), *self._keepers.tasks(rooms))
+        await together([asyncio.ensure_future(work) for work in works])
 
     async def release(self) -> None:
         """Close the sockets, and let go of the embedded simulator."""
@@ -181,7 +155,7 @@ class VbrokersSession(Session):
             gateway_name=gateway.gateway_name,
             synthetic_percent=limits.synthetic_limit_percent,
             on_tick=self._on_tick,
-            on_price=self._on_price,
+            on_price=self._keepers.marks.price,
             log=gateway.log,
         )
         accounts = Accounts(
@@ -214,7 +188,7 @@ class VbrokersSession(Session):
             denied=self._deny,
             clock=self._clock,
             timing=self._timing,
-            on_change=lambda market: self._funds_wanted.set(),
+            on_change=lambda market: self._keepers.funds_wanted.set(),
         )
         order_sync = OrderSync(
             orders,
@@ -243,23 +217,24 @@ class VbrokersSession(Session):
             self._gateway.log(_("连接尚未就绪，无法撤单{}").format(orderid))
 
     def subscribe(self, symbol: str, exchange: Exchange) -> None:
-        if not self._to_follow:
-            asyncio.get_running_loop().call_later(self._timing.subscribe_gather, self._follow_gathered)
-        self._to_follow[symbol, exchange] = None
+        self._to_follow.add((symbol, exchange))
 
     def query_account(self) -> None:
-        self._funds_wanted.set()
+        self._keepers.funds_wanted.set()
 
     def query_position(self) -> None:
-        self._funds_wanted.set()
+        self._keepers.funds_wanted.set()
 
-    def _follow_gathered(self) -> None:
-        wanted, self._to_follow = list(self._to_follow), {}
+    def reconcile_soon(self) -> None:
+        if self._rooms:
+            self._keepers.ask(self._rooms)
+
+    def _follow_gathered(self, wanted: list[Key]) -> None:
         self._gateway.spawn(self._follow_shown(wanted), "subscribe")
 
     async def _follow_shown(self, wanted: list[Key]) -> None:
         # Not connected: they are in gateway.subscriptions, and the synchronisation takes them up.
-        if self._rooms and self._is_up(self._rooms):
+        if self._rooms and self._is_up():
             await self._show(self._rooms, wanted)
 
     async def _show(self, rooms: Rooms, wanted: list[Key]) -> None:
@@ -318,10 +293,6 @@ class VbrokersSession(Session):
     def _on_tick(self, tick: TickData) -> None:
         self._gateway.push_tick(tick)
 
-    def _on_price(self, vt_symbol: str) -> None:
-        self._to_mark.add(vt_symbol)
-        self._marks_wanted.set()
-
     def _deny(self, market: str, error: PermissionDenied) -> None:
         """1006: this account has no such market. It is left out from now on."""
         if market in self._markets:
@@ -333,7 +304,10 @@ class VbrokersSession(Session):
     # ------------------------------------------------------------------ keeping current
 
     async def _synchronise(self) -> None:
-        """After a login or a gap: order pushes on, then orders, fills, positions, funds, quotes."""
+        """After a login or a gap: order pushes on, then orders, fills, positions, funds, quotes.
+
+        Of a long day the newest page is read here, and what works; the rest follows while orders may be sent.
+        """
         rooms = self._rooms
         if rooms is None:
             return
@@ -342,9 +316,13 @@ class VbrokersSession(Session):
         if first and self._patience.may_say("login"):
             self._gateway.log(_("OpenAPI Gateway登录成功（{}）").format(self._settings.environment))
             rooms.contracts.load_cache()
+        self._keepers.begin(Occasion.CONNECT if first else Occasion.RECONNECT, rooms)
         await rooms.order_sync.reconcile()
+        self._keepers.funds_wanted.clear()  # whatever has changed by now is read here
         await rooms.accounts.read_positions()
         await rooms.accounts.read_funds()
+        if self._calendars:
+            await asyncio.shield(self._calendars)
         await rooms.market_data.resubscribe()
         await rooms.market_data.follow(self._needed(rooms, first), show=False)
         rooms.accounts.push_positions()
@@ -354,6 +332,7 @@ class VbrokersSession(Session):
             self._gateway.log(_("合约信息查询成功"))
         else:
             self._gateway.log(_("已恢复：委托、成交、持仓、资金与行情订阅均已核对"))
+        self._keepers.close_round(rooms)
         if self._gateway.subscriptions:
             self._gateway.spawn(self._show(rooms, list(self._gateway.subscriptions)), "subscribe")
 
@@ -369,83 +348,5 @@ class VbrokersSession(Session):
         wanted = [key for key in keys if key[1] in EXCHANGE2MARKET]
         return [key for key in wanted if EXCHANGE2MARKET[key[1]].code in self._markets]
 
-    async def _keep_orders(self, rooms: Rooms) -> None:
-        """Read the lists when something asks for it, and at intervals that follow what is at stake."""
-        while True:
-            await self._woken(rooms, rooms.orders.wanted, self._orders_interval(rooms))
-            if not self._is_up(rooms):
-                continue
-            rooms.orders.wanted.clear()
-            async with self._surviving():
-                await rooms.order_sync.reconcile()
-                await rooms.order_sync.settle_unknown()
-
-    def _orders_interval(self, rooms: Rooms) -> float:
-        if rooms.orders.has_unknown:
-            return self._timing.orders_poll_alone
-        if self._gateway.tracker.active():
-            return self._timing.orders_poll if rooms.connection.push_up else self._timing.orders_poll_alone
-        return self._timing.orders_poll_idle if rooms.connection.push_up else self._timing.orders_poll
-
-    async def _keep_funds(self, rooms: Rooms) -> None:
-        """Positions and funds: soon after a change, at intervals otherwise; this keeps the login alive, too."""
-        while True:
-            busy = bool(self._gateway.tracker.active() or rooms.accounts.held)
-            pause = self._timing.funds_poll if busy else self._timing.funds_poll_idle
-            await self._woken(rooms, self._funds_wanted, pause)
-            if not self._is_up(rooms):
-                continue
-            await self._clock.sleep(self._timing.after_change)
-            self._funds_wanted.clear()
-            async with self._surviving():
-                await rooms.accounts.read_positions()
-                held = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
-                await rooms.market_data.follow(held, show=False)
-                rooms.accounts.push_positions()
-                await rooms.accounts.read_funds()
-
-    async def _keep_quotes(self, rooms: Rooms) -> None:
-        """Poll quotes where there is no push; with push, ask for what has been silent and find a push that is stuck."""
-        while True:
-            alone = not rooms.connection.push_up
-            await self._clock.sleep(self._timing.quotes_poll if alone else self._timing.quotes_check)
-            if not self._is_up(rooms):
-                continue
-            async with self._surviving():
-                stuck = await rooms.market_data.poll(everything=not rooms.connection.push_up)
-                if stuck and rooms.connection.push_up and self._patience_with_push.may_say("stuck"):
-                    self._gateway.log(_("推送没有更新而行情已变化，重新连接推送"))
-                    rooms.connection.drop_push()
-
-    async def _keep_marks(self, rooms: Rooms) -> None:
-        """Mark positions at the last price, at most once per interval and never missing the last change."""
-        while True:
-            await self._marks_wanted.wait()
-            self._marks_wanted.clear()
-            marked, self._to_mark = self._to_mark, set()
-            for vt_symbol in marked:
-                symbol, _dot, exchange = vt_symbol.rpartition(".")
-                rooms.accounts.push_position(symbol, Exchange(exchange))
-            await self._clock.sleep(self._timing.position_interval)
-
-    def _is_up(self, rooms: Rooms) -> bool:
-        return rooms.connection.phase is Phase.UP and not self._first
-
-    @contextlib.asynccontextmanager
-    async def _surviving(self) -> AsyncIterator[None]:
-        """A round of a keeper that fails is told once in a while; the next round comes all the same."""
-        try:
-            yield
-        except BrokerError as error:  # the connection deals with it
-            if self._patience.may_say(f"read-{error.about}"):
-                self._gateway.log(_("查询失败，将自动重试：{}").format(error))
-        except Exception as error:  # noqa: BLE001  a fault of ours must not end what keeps the engine current
-            if self._patience.may_say(f"fault-{type(error).__name__}"):
-                self._gateway.log(_("内部错误：{!r}；将自动重试，请将日志反馈给开发者").format(error))
-
-    async def _woken(self, rooms: Rooms, event: asyncio.Event, seconds: float) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await within(seconds, event.wait())
-        if not self._is_up(rooms):
-            # Nothing to read yet; an event that stays set must not spin.
-            await self._clock.sleep(min(seconds, 0.2))
+    def _is_up(self) -> bool:
+        return self._rooms is not None and self._rooms.connection.phase is Phase.UP and not self._first
