@@ -7,11 +7,11 @@ import contextlib
 import csv
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,16 +24,18 @@ from tests.harness import DATA
 from tests.ib_harness import IbRig
 from vnpy_brokerkit.clock import ManualClock, ShiftedClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, TimedOut
+from vnpy_brokerkit.history import Download, Parts
 from vnpy_ibkr.contracts import Contracts, Instrument
 from vnpy_ibkr.errors import error_for
 from vnpy_ibkr.history import PACING_WAITS, History
-from vnpy_ibkr.segments import Hours
+from vnpy_ibkr.segments import Hours, parse_hours
 from vnpy_ibkr.wire.tws import Wire
 
 NEW_YORK, SHANGHAI, UTC = ZoneInfo("America/New_York"), ZoneInfo("Asia/Shanghai"), timezone.utc
 NOW = datetime(2026, 4, 1, 15, 30, 20, tzinfo=NEW_YORK)
 OPEN, MINUTES = time(9, 30), 390
 DAY = timedelta(days=1)
+T = TypeVar("T")
 
 
 def naive(text: str) -> datetime:
@@ -65,6 +67,7 @@ class Tws:
     """A server with one US stock: its sessions are every weekday's regular hours since ``since``."""
 
     since: date = date(2026, 1, 5)
+    now: datetime = NOW
     zone: ZoneInfo = NEW_YORK
     most_days: int = 10_000
     """A longer duration is refused, as the documented limits are."""
@@ -109,8 +112,8 @@ class Tws:
         elif days > self.most_days:
             self.answer = error_for(162, "Time length exceed max.", about="h")
         else:
-            at = datetime.strptime(end, "%Y%m%d %H:%M:%S UTC").replace(tzinfo=UTC) if end else NOW
-            self.answer = self._rows(min(at, NOW), size, int(count), unit) or no_data()
+            at = datetime.strptime(end, "%Y%m%d %H:%M:%S UTC").replace(tzinfo=UTC) if end else self.now
+            self.answer = self._rows(min(at, self.now), size, int(count), unit) or no_data()
 
     def _rows(self, end: datetime, size: str, count: int, unit: str) -> list[IbBar]:
         starts = [start for start in self._minutes() if start <= end if self.end_included or start < end]
@@ -125,7 +128,7 @@ class Tws:
         return list(self._merged(starts, size))
 
     def _minutes(self) -> Iterable[datetime]:
-        day, last = self.since, NOW.astimezone(self.zone).date()
+        day, last = self.since, self.now.astimezone(self.zone).date()
         while day <= last:
             if day.weekday() < 5 and day not in self.skip:
                 begin = datetime.combine(day, OPEN, self.zone).astimezone(UTC)
@@ -223,11 +226,16 @@ class Rig:
         adjusted: bool = False,
         extended: bool = False,
         found: bool = True,
+        now: datetime = NOW,
+        lines: list[str] | None = None,
     ) -> None:
         self.tws = tws or Tws()
-        self.clock = ManualClock(NOW)
+        self.tws.now = now
+        self.clock = ManualClock(now)
         self.wire = FakeWire(self.tws)
-        contracts = FakeContracts((known or instrument()) if found else None)
+        contracts = self.contracts = FakeContracts((known or instrument()) if found else None)
+        self.parts = Parts(self.clock)
+        self.lines = [] if lines is None else lines
         self.history = History(
             wire=lambda: cast(Wire, self.wire),
             contracts=cast(Contracts, contracts),
@@ -240,10 +248,10 @@ class Rig:
 
     def bars(self, interval: Interval | None, start: datetime, end: datetime | None = None) -> list[BarData]:
         request = HistoryRequest(symbol="IBM", exchange=Exchange.SMART, start=start, end=end, interval=interval)
-        return self.run(self.history.bars(request))
+        return self.run(Download(request, self.parts, self.clock, self.lines.append).run(self.history.bars))
 
-    def run(self, work: Awaitable[list[BarData]]) -> list[BarData]:
-        async def main() -> list[BarData]:
+    def run(self, work: Awaitable[T]) -> T:
+        async def main() -> T:
             task = asyncio.ensure_future(work)
             for _round in range(5000):
                 if task.done():
@@ -339,7 +347,28 @@ def test_days_from_before_the_listing_keep_the_first_day() -> None:
     rig = Rig(Tws(since=date(2026, 3, 16), cut_first=False))
     bars = rig.bars(Interval.DAILY, naive("2015-01-01"))
     assert bars[0].datetime == datetime(2026, 3, 16, tzinfo=SHANGHAI)
-    assert len(bars) == 13
+    assert bars[-1].datetime == datetime(2026, 3, 31, tzinfo=SHANGHAI)
+    assert len(bars) == 12
+
+
+@pytest.mark.parametrize(
+    ("now", "closes", "last_day", "last_week"),
+    [
+        ("2026-04-01 15:59:30", "1600", 31, 23),
+        ("2026-04-01 16:00:00", "1600", 1, 23),
+        ("2026-04-02 12:59:00", "1300", 1, 23),
+        ("2026-04-02 13:00:00", "1300", 2, 23),
+        ("2026-04-03 16:00:00", "1600", 3, 30),
+        ("2026-04-03 23:59:00", "", 2, 23),
+        ("2026-04-04 00:00:00", "", 3, 30),
+    ],
+)
+def test_the_running_day_and_week_are_left_out(now: str, closes: str, last_day: int, last_week: int) -> None:
+    at = naive(now).replace(tzinfo=NEW_YORK)
+    hours = parse_hours(f"{at:%Y%m%d}:0930-{at:%Y%m%d}:{closes}", NEW_YORK) if closes else Hours()
+    rig = Rig(known=replace(instrument(), liquid_hours=hours), now=at)
+    assert rig.bars(Interval.DAILY, naive("2026-03-02"))[-1].datetime.day == last_day
+    assert rig.bars(Interval.WEEKLY, naive("2026-03-02"))[-1].datetime.day == last_week
 
 
 # ---------------------------------------------------------------------- times
@@ -431,7 +460,7 @@ def test_adjusted_bars_that_the_server_cut_short_are_an_error() -> None:
 
 def test_adjusted_bars_of_a_young_stock_are_whole() -> None:
     rig = Rig(Tws(since=date(2026, 3, 2)), adjusted=True)
-    assert len(rig.bars(Interval.DAILY, naive("2022-01-03"))) == 23
+    assert len(rig.bars(Interval.DAILY, naive("2022-01-03"))) == 22
 
 
 # ---------------------------------------------------------------------- refusals
@@ -464,11 +493,69 @@ def test_no_data_at_all_is_an_empty_list() -> None:
     ids=lambda fault: f"{type(fault).__name__}{fault.code}",
 )
 def test_a_window_that_fails_fails_the_whole(fault: BrokerError) -> None:
-    rig = Rig(Tws(faults=[fault] * 9, faults_from=1))
+    rig = Rig(Tws(faults=[fault] * 99, faults_from=1))
     with pytest.raises(HistoryError, match=r"IBM\.SMART") as caught:
         rig.bars(Interval.MINUTE, naive("2026-02-01"))
     assert fault.text in caught.value.text
     assert bool(rig.tws.cancelled) == isinstance(fault, TimedOut)
+    # A connection that is away is waited for, but not for ever.
+    waited = isinstance(fault, ConnectionFailed | TimedOut)
+    assert 55 < rig.clock.monotonic() < 65 if waited else rig.clock.monotonic() < 5
+
+
+def test_a_connection_that_returns_in_time_costs_nothing() -> None:
+    rig = Rig(Tws(faults=[ConnectionFailed("gone", about="h")] * 40, faults_from=3))
+    start = datetime(2026, 2, 10, tzinfo=NEW_YORK)
+    bars = rig.bars(Interval.MINUTE, start)
+    assert [one.datetime.astimezone(UTC) for one in bars] == rig.expected(start, NOW)
+    assert len({asked.end for asked in rig.tws.asked}) == len(rig.tws.asked) - 40
+
+
+def test_what_was_read_is_kept_and_the_next_call_goes_on_from_there() -> None:
+    rig = Rig(Tws(faults=[error_for(200, "No security definition", about="h")], faults_from=3))
+    start = datetime(2026, 2, 10, tzinfo=NEW_YORK)
+    with pytest.raises(HistoryError, match="已保留"):
+        rig.bars(Interval.MINUTE, start)
+    ends = [asked.end for asked in rig.tws.asked]
+    assert len(ends) == 4
+    rig.run(rig.clock.advance(600))
+    later = NOW + timedelta(seconds=rig.clock.monotonic())
+    bars = rig.bars(Interval.MINUTE, start)
+    assert [one.datetime.astimezone(UTC) for one in bars] == rig.expected(start, later)
+    # The minutes that passed, then on from where it ended.
+    again = [asked.end for asked in rig.tws.asked[4:]]
+    assert again[:2] == ["", ends[-1]]
+    whole = Rig()
+    whole.bars(Interval.MINUTE, start)
+    assert len(again) == len(whole.tws.asked) - 2
+    # Who succeeds leaves nothing.
+    del rig.tws.asked[:]
+    rig.bars(Interval.MINUTE, start)
+    assert len(rig.tws.asked) == len(whole.tws.asked)
+
+
+def test_parts_of_another_day_or_instrument_are_not_taken() -> None:
+    for hours, known in ((24, instrument()), (0, replace(instrument(), contract=Contract(conId=1, secType="STK")))):
+        rig = Rig(Tws(faults=[error_for(200, "No security definition", about="h")], faults_from=3))
+        start = datetime(2026, 2, 10, tzinfo=NEW_YORK)
+        with pytest.raises(HistoryError):
+            rig.bars(Interval.MINUTE, start)
+        rig.run(rig.clock.advance(3600 * hours))
+        rig.contracts.instrument = known
+        count = len(rig.tws.asked)
+        rig.bars(Interval.MINUTE, start)
+        whole = Rig()
+        whole.bars(Interval.MINUTE, start)
+        assert len(rig.tws.asked) == count + len(whole.tws.asked)
+
+
+def test_a_long_download_says_how_far_it_is() -> None:
+    lines: list[str] = []
+    rig = Rig(Tws(most_days=1, since=date(2025, 10, 1)), lines=lines)
+    rig.bars(Interval.MINUTE, datetime(2025, 10, 1, tzinfo=NEW_YORK))
+    assert rig.clock.monotonic() > 20
+    assert len(lines) == int(rig.clock.monotonic() / 10)
+    assert "正在下载IBM.SMART的历史数据：已读到" in lines[0]
 
 
 def test_a_server_that_repeats_itself_for_ever_is_left() -> None:
@@ -675,9 +762,9 @@ def test_a_download_over_faults_is_whole_or_a_line(monkeypatch: pytest.MonkeyPat
         fault("error", 2, code=162, text="Historical Market Data Service error message:pacing violation")
         assert by_start(download(rig, "IBM.SMART", Interval.MINUTE, start)).items() >= whole.items()
         fault("error", 2, code=162, text="No market data permissions for ISLAND STK", times=9)
-        assert download(rig, "IBM.SMART", Interval.DAILY, start - 4000 * DAY) == []
-        assert "ISLAND" in rig.wait_log("IBM.SMART的历史数据失败")
+        with pytest.raises(HistoryError, match="ISLAND"):
+            download(rig, "IBM.SMART", Interval.DAILY, start - 4000 * DAY)
+        assert "ISLAND" in rig.wait_log("下载IBM.SMART的历史数据失败")
         fault("drop", 3)
-        assert download(rig, "IBM.SMART", Interval.MINUTE, start) == []
-        rig.wait_log("已恢复")
         assert by_start(download(rig, "IBM.SMART", Interval.MINUTE, start)).items() >= whole.items()
+        rig.wait_log("已恢复")

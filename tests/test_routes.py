@@ -164,3 +164,48 @@ def test_an_exchange_alone_does_not_make_an_owner() -> None:
         "AAPL-20261218-C-230-100-USD-OPT": "IBKR",
         "265598": "IBKR",
     }
+
+
+def test_quotes_history_and_orders_may_come_from_different_gateways(routes: Routes, tmp_path: Path) -> None:
+    written = {"*.SMART": "IBKR", "AAPL.SMART": {"quotes": "VBROKERS"}, "M*.SMART": {"orders": "VBROKERS"}}
+    assert routes.orders("AAPL.SMART", "any") == ""
+    routes.load(write(tmp_path / "r.json", {**written, "00700.SEHK": {"quotes": "IBKR", "history": "VBROKERS"}}))
+    told = {
+        vt_symbol: (routes.owner(vt_symbol), routes.history(vt_symbol), routes.orders(vt_symbol, "any"))
+        for vt_symbol in ("AAPL.SMART", "MSFT.SMART", "00700.SEHK", "00005.SEHK")
+    }
+    assert told == {
+        "AAPL.SMART": ("VBROKERS", "IBKR", "IBKR"),
+        "MSFT.SMART": ("IBKR", "IBKR", "VBROKERS"),
+        "00700.SEHK": ("IBKR", "VBROKERS", ""),
+        "00005.SEHK": ("VBROKERS", "VBROKERS", ""),
+    }
+    assert routes.take_problems() == []
+
+
+def test_a_route_may_name_a_strategy(routes: Routes, tmp_path: Path) -> None:
+    written = {
+        "*": "VBROKERS",
+        "strategy:海龟": "IBKR",
+        "strategy:t_*": {"orders": "IBKR"},
+        "strategy:t_hk*": "VBROKERS",
+    }
+    routes.load(write(tmp_path / "r.json", written))
+    names = ("海龟", "t_us", "t_hk1", "other")
+    assert [routes.orders("AAPL.SMART", name) for name in names] == ["IBKR", "IBKR", "VBROKERS", "VBROKERS"]
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+
+
+def test_orders_meant_for_a_gateway_that_is_not_there_go_to_no_other(routes: Routes, tmp_path: Path) -> None:
+    written = {"strategy:x": "FUTU", "AAPL.SMART": {"orders": "FUTU"}, "IBM.SMART": "FUTU"}
+    routes.load(write(tmp_path / "r.json", written))
+    assert routes.orders("AAPL.SMART", "any") == "FUTU"
+    assert routes.orders("MSFT.SMART", "x") == "FUTU"
+    assert routes.orders("IBM.SMART", "any") == ""
+
+
+@pytest.mark.parametrize("line", [{"AAPL.SMART": {"quote": "IBKR"}}, {"AAPL.SMART": {"quotes": None}}])
+def test_an_object_with_other_words_is_a_bad_file(routes: Routes, tmp_path: Path, line: object) -> None:
+    routes.load(write(tmp_path / "r.json", line))
+    assert routes.owner("AAPL.SMART") == "VBROKERS"
+    assert len(routes.take_problems()) == 1

@@ -16,7 +16,7 @@ import traceback
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from datetime import datetime
@@ -42,9 +42,10 @@ from vnpy.trader.object import (
 from .books import Books
 from .clock import Clock, SystemClock
 from .credentials import mask
-from .errors import BrokerError
+from .errors import BrokerError, HistoryError
 from .findings import Findings
 from .guard import Guard, Limits
+from .history import Download, Parts, StrategyInitStopped, initialising_strategy, note_gateway
 from .i18n import _
 from .identity import OrderIds
 from .latch import person_connects
@@ -53,6 +54,9 @@ from .routes import registry_for
 from .session import Session
 from .timing import Timing
 from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
+
+HISTORY_LOOK = 1.0
+"""Seconds between two looks of a waiting query_history at its download."""
 
 
 def database_zone() -> ZoneInfo:
@@ -99,6 +103,8 @@ class AsyncGateway(BaseGateway):
         """What the present reconciliation found, and the reports of the earlier ones."""
         self.subscriptions: dict[tuple[str, Exchange], None] = {}
         """What was subscribed, in order; it outlives a session."""
+        self.kept_bars = Parts(self.clock)
+        """What failed downloads have read; it outlives a session."""
         self.shown_positions: dict[str, PositionData] = {}
         """What the engine was last told of each position held; it outlives a session, for what went flat in between."""
         self.secrets: list[str] = []
@@ -112,6 +118,7 @@ class AsyncGateway(BaseGateway):
         self._mutations: set[asyncio.Task[Any]] = set()
         """Orders and cancels on their way: what a close or a new connect() waits for."""
         self._closing = False
+        note_gateway(self)
 
     # ------------------------------------------------------------------ vn.py's side, any thread
 
@@ -168,17 +175,63 @@ class AsyncGateway(BaseGateway):
         self._post(self._query, "query_position")
 
     def query_history(self, req: HistoryRequest) -> list[BarData]:
-        """Return bars; the one call that blocks its caller. [] and a line when it fails."""
-        loop, session = self._loop, self.session
-        if loop is None or session is None or threading.current_thread() is self._thread:
-            return super().query_history(req)
-        answer = asyncio.run_coroutine_threadsafe(session.bars(req), loop)
+        """Return the bars that start from ``start`` to ``end``, complete; the one call that blocks its caller.
+
+        It takes as long as there is progress. Only whole bars come, stamped with their start; without data in that time
+        the list is empty. Raises :class:`HistoryError`, and writes its line to the log, whenever the whole cannot be
+        had: vn.py's apps would go on with a part, or with what an earlier day left in the database. What was read
+        until then is kept, and the next call goes on from there. Where one of vn.py's apps is initialising a strategy
+        it raises :class:`~vnpy_brokerkit.history.StrategyInitStopped` instead.
+        """
         try:
-            return answer.result(self.timing.history_most)
-        except (BrokerError, TimeoutError, FutureTimeout, CancelledError) as error:
+            return self._download(req)
+        except HistoryError as error:
+            self.log(_("下载{}的历史数据失败：{}").format(req.vt_symbol, error.text))
+            strategy = initialising_strategy()
+            if strategy:
+                self.log(_("策略{}的初始化已中止：没有完整的历史数据；请排除故障后重新初始化").format(strategy))
+                raise StrategyInitStopped(str(error)) from error
+            raise
+
+    def _download(self, req: HistoryRequest) -> list[BarData]:
+        loop, session = self._loop, self.session
+        if loop is None or session is None:
+            raise HistoryError(_("尚未连接，请先连接{}").format(self.gateway_name), about=req.vt_symbol)
+        if threading.current_thread() is self._thread:
+            raise HistoryError(_("不能在接口自己的线程里下载历史数据"), about=req.vt_symbol)
+        download = Download(req, self.kept_bars, self.clock, self.log, self.timing.history_most)
+        work = download.run(session.bars)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(work, loop)
+        except RuntimeError:
+            work.close()
+            raise HistoryError(_("接口正在关闭"), about=req.vt_symbol) from None
+        try:
+            return self._await(answer, download, session, loop)
+        except CancelledError:
+            raise HistoryError(_("接口正在关闭"), about=req.vt_symbol) from None
+        except HistoryError:
+            raise
+        except Exception as error:  # what else a room throws is a fault of ours: it is told, and is no list of bars
+            self._log_trace(error)
+            raise HistoryError(_("内部错误：{!r}；请将日志反馈给开发者").format(error), about=req.vt_symbol) from error
+        finally:
             answer.cancel()
-            self.log(_("下载{}的历史数据失败：{}").format(req.vt_symbol, str(error) or type(error).__name__))
-            return []
+
+    def _await(
+        self, answer: Future[list[BarData]], download: Download, session: Session, loop: asyncio.AbstractEventLoop
+    ) -> list[BarData]:
+        """Wait as long as the download moves on; it ends by itself, and this is for a loop that does not."""
+        while True:
+            try:
+                return answer.result(HISTORY_LOOK)
+            except (TimeoutError, FutureTimeout):
+                about = download.request.vt_symbol
+                if answer.done() or download.left() < -HISTORY_LOOK:
+                    most = self.timing.history_most
+                    raise HistoryError(_("{:g}秒没有进展，已放弃").format(most), about=about) from None
+                if self.session is not session or loop.is_closed():
+                    raise HistoryError(_("连接已关闭或重新建立，下载中断；请再次下载"), about=about) from None
 
     def close(self) -> None:
         """End everything: queued cancels first, then sockets, child and thread. 5 s at most; may be called twice."""
@@ -301,6 +354,7 @@ class AsyncGateway(BaseGateway):
         """Begin to trade in this world: another broker's truth, whose orders must not be mixed with those of before."""
         if self._world and self._world != world:
             self.tracker = OrderTracker(self.gateway_name)
+            self.kept_bars = Parts(self.clock)
             self._books.leave()
         self._world = world
 

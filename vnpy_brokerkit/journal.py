@@ -30,10 +30,13 @@ from .clock import Clock
 from .errors import JournalError
 from .i18n import _
 from .journal_rows import (
+    EARLIER_COLUMNS,
     ORDER_COLUMNS,
+    EarlierFill,
     Entry,
     RunningPosition,
     Step,
+    earlier_fill,
     entry_of,
     iso,
     order_values,
@@ -95,6 +98,10 @@ class Journal:
         """Why nothing can be written at present, or ``""``."""
         self.foreign: set[str] = set()
         """The broker's numbers of orders that are known to have been placed elsewhere."""
+        self.earlier: tuple[EarlierFill, ...] = ()
+        """Fills, oldest first, of orders with a reference that earlier processes told of. Set by :meth:`open`."""
+        self.ended: frozenset[str] = frozenset()
+        """Local ids of orders with a reference whose end an earlier process told of. Set by :meth:`open`."""
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -175,6 +182,7 @@ class Journal:
         ).fetchall()
         known = connection.execute("SELECT broker_id FROM foreign_orders WHERE account = ?", (self.account,))
         self.foreign = {str(row[0]) for row in known}
+        self._look_back(connection)
         entries = {str(row[0]): entry_of(row) for row in rows}
         fills = connection.execute(
             "SELECT f.orderid, f.volume, f.price, f.cumulative, f.time FROM fills f "
@@ -185,6 +193,20 @@ class Journal:
             if orderid in entries:
                 entries[orderid].fills.append(told_fill(fill))
         return list(entries.values())
+
+    def _look_back(self, connection: sqlite3.Connection) -> None:
+        """Keep what strategies were told: read before this process adds to it."""
+        fills = connection.execute(
+            f"SELECT {EARLIER_COLUMNS} FROM fills f JOIN orders o ON o.orderid = f.orderid "
+            "WHERE o.account = ? AND o.reference != '' ORDER BY f.time, o.time",
+            (self.account,),
+        )
+        self.earlier = tuple(map(earlier_fill, fills))
+        ended = connection.execute(
+            "SELECT orderid FROM orders WHERE account = ? AND reference != '' AND step IN (?, ?)",
+            (self.account, Step.ENDED.value, Step.REFUSED.value),
+        )
+        self.ended = frozenset(str(row[0]) for row in ended)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -77,6 +77,26 @@ class ToldFill:
     time: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierFill:
+    """A fill of an order with a reference that an earlier process told vn.py of.
+
+    ``volume`` in shares, ``price`` in the contract's currency; ``placed`` is when its order was given, both aware.
+    """
+
+    orderid: str
+    tradeid: str
+    symbol: str
+    exchange: Exchange
+    direction: Direction
+    offset: Offset
+    reference: str
+    volume: Decimal
+    price: Decimal
+    time: datetime
+    placed: datetime
+
+
 @dataclass(frozen=True)
 class Entry:
     """An order of an earlier process, as it stands in the journal, with its fills."""
@@ -180,6 +200,29 @@ def told_fill(row: Sequence[str]) -> ToldFill:
     """Read volume, price, cumulative volume and time of a fill. Raises ValueError for what was not written here."""
     volume, price, cumulative = map(Decimal, row[:3])
     return ToldFill(Span(cumulative - volume, cumulative), price, datetime.fromisoformat(row[3]))
+
+
+EARLIER_COLUMNS = (
+    "f.orderid, f.tradeid, o.symbol, o.exchange, o.direction, o.offset, o.reference, f.volume, f.price, f.time, o.time"
+)
+
+
+def earlier_fill(row: Sequence[str]) -> EarlierFill:
+    """Read the ``EARLIER_COLUMNS``. Raises ValueError or KeyError for what was not written here."""
+    orderid, tradeid, symbol, exchange, direction, offset, reference, volume, price, time, placed = row
+    return EarlierFill(
+        orderid,
+        tradeid,
+        symbol,
+        Exchange[exchange],
+        Direction[direction],
+        Offset[offset],
+        reference,
+        Decimal(volume),
+        Decimal(price),
+        datetime.fromisoformat(time),
+        datetime.fromisoformat(placed),
+    )
 
 
 def _clean(text: str) -> str:

@@ -64,7 +64,7 @@ class Timing:
     """An order that got no answer for this long is probably held for a person's Transmit: one line says so."""
     code_grace: float = 0.5
     """How long a status may follow an error code before the code alone decides."""
-    history_most: float = 25
-    """How long one query_history may keep its caller: vn.py's RPC gives up after 30 s, and is stuck then."""
+    history_most: float = 60
+    """How long a query_history may keep its caller without progress; with progress, as long as it takes."""
     commission_wait: float = 0.25
     """How long a fill waits for its commission before it is told without."""

@@ -10,9 +10,10 @@ from typing import Any
 from vnpy.event import EventEngine
 from vnpy.trader.app import BaseApp
 from vnpy.trader.engine import MainEngine
-from vnpy.trader.object import LogData
+from vnpy.trader.object import BarData, HistoryRequest, LogData
 
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.routes import registry_for
 
 from .refusal import Refusal
 from .settings import gateway_class
@@ -20,7 +21,7 @@ from .stopping import ends_in_time
 
 # Apps of the window, in menu order.
 APPS: Sequence[str] = (
-    "vnpy_ctastrategy:CtaStrategyApp",
+    "vnpy_brokers.adopt:CtaStrategyApp",
     "vnpy_ctabacktester:CtaBacktesterApp",
     "vnpy_rpcservice:RpcServiceApp",
     "vnpy_datamanager:DataManagerApp",
@@ -33,7 +34,7 @@ RPC_PUBLISH_ADDRESS = "tcp://127.0.0.1:4102"
 
 
 class TraderEngine(MainEngine):
-    """vn.py's engine, closed once however many parts of the door ask for it."""
+    """vn.py's engine, closed once however many parts of the door ask for it, with history where the routes say."""
 
     def __init__(self, event_engine: EventEngine) -> None:
         super().__init__(event_engine)
@@ -45,6 +46,16 @@ class TraderEngine(MainEngine):
             self._closed = True
             with ends_in_time():
                 super().close()
+
+    def query_history(self, req: HistoryRequest, gateway_name: str) -> list[BarData]:
+        """Ask the gateway that ``broker_routes.json`` names for the history of an instrument; blocks its caller.
+
+        vn.py's apps ask the owner of the contract, and only that is routed: who names another gateway means it.
+        """
+        routes = registry_for(self.event_engine)
+        if gateway_name == routes.owner(req.vt_symbol):
+            gateway_name = routes.history(req.vt_symbol)
+        return super().query_history(req, gateway_name)
 
     def add_gateways(self, names: Sequence[str]) -> None:
         """Add the gateways of these names, in this order."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from vnpy_brokerkit._version import __version__ as __version__
 
-_HOME_OF = {"IbkrGateway": ".gateway"}
+_HOME_OF = {"IbkrGateway": ".gateway", "Datafeed": ".datafeed"}
 
 
 def __getattr__(name: str) -> Any:

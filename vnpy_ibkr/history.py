@@ -1,5 +1,7 @@
 """Bars: the whole of what was asked for, or an error; never a part (reference "tws-api", sections 10 and 16).
 
+What TWS gives is adjusted for splits; 前复权 asks for bars adjusted for dividends, too.
+
 TWS answers a request for a duration that ends at an instant, and what "five days" covers depends on the instrument's
 sessions. So a long download walks back in time: each window ends where the one after it began, whatever it covered.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
@@ -24,6 +26,18 @@ from vnpy.trader.object import BarData, HistoryRequest
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, ProtocolError, TimedOut
+from vnpy_brokerkit.history import (
+    Asked,
+    Bar,
+    Download,
+    Key,
+    Part,
+    UnknownInstrument,
+    bar_data,
+    current,
+    interval_name,
+    week_over,
+)
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Throttle
 from vnpy_brokerkit.symbols import SymbolError
@@ -36,19 +50,20 @@ from .wire.tws import Wire
 ABOUT = "reqHistoricalData"
 MOST_OPEN = 5
 """Requests that may wait at once; TWS's own limit is 50, and it answers slower long before."""
-RATE = 4
-"""Requests a second (section 10: a few)."""
-ANSWER_WITHIN = 60
-PACING_WAITS = (15.0, 30.0, 60.0)
+RATE = 2.5
+"""Requests a second (section 10: a few): fewer than six for one contract within two seconds, whatever the bars."""
+ANSWER_WITHIN = 60.0
+PACING_WAITS = (15.0, 30.0)
 """Seconds before a request that came too soon is sent again; the same one within 15 s would be too soon again."""
 TOO_LONG_CODES = frozenset({"162", "321"})
 """What a server may say that grants no more than the documented duration."""
 MOST_IDLE = 3
-"""Windows in a row that may bring nothing new."""
+"""Windows in a row that may bring nothing earlier."""
 GAP = timedelta(days=14)
 """No market is closed for longer: a longer hole at the beginning is looked into."""
 
 DAY = timedelta(days=1)
+FRIDAY = 4
 TRADES, MIDPOINT, ADJUSTED = "TRADES", "MIDPOINT", "ADJUSTED_LAST"
 SECTYPE2SHOW: Mapping[str, str] = {"CASH": MIDPOINT, "CMDTY": MIDPOINT, "CFD": MIDPOINT, "CRYPTO": "AGGTRADES"}
 """What has no trades of its own; everything else shows TRADES."""
@@ -79,23 +94,30 @@ INTERVAL2SCALE: Mapping[Interval, Scale] = {
 
 
 @dataclass(frozen=True)
-class _Bar:
-    """One bar on its way: ``stamp`` is its start for vn.py, ``begins`` and ``ends`` what a request can end at."""
-
-    stamp: datetime
-    begins: datetime
-    ends: datetime
-    values: IbBar
-
-
-@dataclass(frozen=True)
 class _Query:
     """What stays the same from window to window."""
 
+    instrument: Instrument
     contract: Contract
     scale: Scale
     show: str
     regular_only: bool
+    asked: Asked
+
+    @property
+    def key(self) -> Key:
+        """TWS adjusts for splits up to the present day: bars of another day do not fit to these."""
+        day = self.asked.now.astimezone(self.instrument.zone).date()
+        return (self.contract.conId, self.contract.exchange, self.scale.size, self.show, self.regular_only, day)
+
+    @property
+    def whole_before(self) -> datetime:
+        """Where the bars that may still be running begin, in the terms of windows (:func:`_ceiling`)."""
+        if not self.scale.dated:
+            return _floor(self.asked.now, self.scale)
+        today = self.asked.now.astimezone(self.instrument.zone).date()
+        first = today - timedelta(days=today.weekday()) if self.scale.length > DAY else today
+        return datetime.combine(first, time(), timezone.utc)
 
 
 class History:
@@ -126,73 +148,65 @@ class History:
         """Return the bars that start from ``start`` to ``end``, both included, oldest first.
 
         Times without a zone are in vn.py's database zone, and so are the bars'. A daily bar is stamped with midnight
-        of its trading day, a weekly one with its Monday's. A minute or hour that is not over yet is left out. Without
-        data the list is empty. Raises :class:`HistoryError` when the whole cannot be had.
+        of its trading day, a weekly one with its Monday's. Only whole bars: the minute, hour, day or week that is
+        running is left out. Without data the list is empty. Raises :class:`HistoryError` when the whole cannot be had;
+        what was read is kept for the next call.
         """
         scale = INTERVAL2SCALE.get(request.interval) if request.interval else None
         if scale is None:
-            name = request.interval.value if request.interval else "None"
-            raise HistoryError(_("IBKR没有周期为{}的K线；可用1m、1h、d、w").format(name), about=request.vt_symbol)
-        now = self._clock.now()
-        start = self._aware(request.start)
-        end = min(self._aware(request.end), now) if request.end else now
-        if start > end:
+            text = _("IBKR没有周期为{}的K线；可用1m、1h、d、w").format(interval_name(request))
+            raise HistoryError(text, about=request.vt_symbol)
+        asked = Asked.of(request, self._clock, self._zone)
+        if asked.start > asked.end:
             return []
+        download = current(request, self._clock)
         try:
             instrument = await self._instrument(request.symbol, request.exchange)
-            query = self._query(instrument, scale)
-            if query.show == ADJUSTED or instrument.contract.secType == CONTINUOUS:
-                found = await self._at_once(query, start, now)
-            else:
-                found = await self._walk(query, start, end, now)
-        except HistoryError as error:
-            raise HistoryError(error.text, about=request.vt_symbol, code=error.code) from None
         except BrokerError as error:
-            raise HistoryError(
-                _("历史数据下载失败，没有返回不完整的数据：{}").format(error.text),
-                about=request.vt_symbol,
-                code=error.code,
-            ) from None
-        chosen = [found[stamp] for stamp in sorted(found) if start <= stamp <= end]
-        return [self._bar_data(bar, request, instrument) for bar in chosen if scale.dated or bar.ends <= now]
+            raise download.failure(error) from None
+        query = self._query(instrument, scale, asked)
+        with download.part(query.key) as part:
+            if query.show == ADJUSTED or instrument.contract.secType == CONTINUOUS:
+                found = {bar.stamp: bar for bar in await self._at_once(query, download)}
+            else:
+                await self._walk(query, part, download)
+                found = part.bars
+            return bar_data(found, asked, request, self._gateway_name)
 
     async def _instrument(self, symbol: str, exchange: Exchange) -> Instrument:
         try:
             key = spelling(symbol, exchange)
         except SymbolError as error:
-            raise HistoryError(str(error)) from None
+            raise UnknownInstrument(str(error)) from None
         await self._contracts.ensure([key])
         instrument = self._contracts.get(*key)
         if instrument is None:
-            raise HistoryError(_("找不到合约，请检查代码和交易所"))
+            raise UnknownInstrument(_("找不到合约，请检查代码和交易所"))
         return instrument
 
-    def _query(self, instrument: Instrument, scale: Scale) -> _Query:
+    def _query(self, instrument: Instrument, scale: Scale, asked: Asked) -> _Query:
         contract = copy(instrument.contract)
         kind = contract.secType
         contract.includeExpired = kind == "FUT"
         show = ADJUSTED if self._adjusted and kind == "STK" else SECTYPE2SHOW.get(kind, TRADES)
         all_hours = kind in ROUND_THE_CLOCK or (self._extended and not scale.dated)
-        return _Query(contract, scale, show, not all_hours)
-
-    def _aware(self, at: datetime) -> datetime:
-        return at if at.tzinfo else at.replace(tzinfo=self._zone)
+        return _Query(instrument, contract, scale, show, not all_hours, asked)
 
     # ------------------------------------------------------------------ windows
 
-    async def _walk(self, query: _Query, start: datetime, end: datetime, now: datetime) -> dict[datetime, _Bar]:
-        """Read window before window until ``start`` is covered."""
-        scale = query.scale
+    async def _walk(self, query: _Query, part: Part, download: Download) -> None:
+        """Read window before window until the part holds everything from ``start`` on."""
+        scale, start = query.scale, query.asked.start
         windows = list(scale.windows)
-        found: dict[datetime, _Bar] = {}
         first_ever: datetime | None = None
         idle = 0
         # The bar that starts at ``end`` is asked for whole, and windows end where bars do.
-        until = _ceiling(end + scale.length, scale)
+        until = part.below(_ceiling(query.asked.end + scale.length, scale))
         while until > start:
             days = min(windows[0], _days(until - start, scale))
+            end = until if until < query.asked.now else None
             try:
-                bars = await self._ask(query, until if until < now else None, days)
+                bars = await download.hold_out(partial(self._ask, query, end, days, download))
             except BrokerError as error:
                 if error.code not in TOO_LONG_CODES or len(windows) == 1 or days <= windows[1]:
                     raise
@@ -200,37 +214,39 @@ class History:
                 continue
             if not bars:
                 # Nothing here: a long pause, or before the first trade of all.
-                first_ever = first_ever or await self._head(query)
-                if first_ever >= until:
+                if first_ever is None:
+                    first_ever = await download.hold_out(partial(self._head, query, download))
+                if until <= first_ever:
                     break
-                until -= timedelta(days=days)
+                until = part.below(until - timedelta(days=days))
                 continue
-            # A server that takes ``until`` as included repeats one bar; one that ignores it would repeat for ever.
-            idle = idle + 1 if all(bar.stamp in found for bar in bars) else 0
-            if idle > MOST_IDLE:
-                raise ProtocolError(_("TWS一再返回相同的K线，下载已停止"), about=ABOUT)
             first, goes_on = bars[0], bars[0].stamp > start
             again = scale.dated and goes_on and len(bars) > 1
-            for bar in bars[1:] if again else bars:
-                found.setdefault(bar.stamp, bar)
+            earlier = first.ends if again else first.begins
+            # A server that takes ``until`` as included repeats one bar; one that ignores it would repeat for ever.
+            idle = idle + 1 if earlier >= until else 0
+            if idle > MOST_IDLE:
+                raise ProtocolError(_("TWS一再返回相同的K线，下载已停止"), about=ABOUT)
+            part.add(_whole(bars[1:] if again else bars, query), earlier, min(until, query.whole_before))
+            download.came(part, first.stamp)
             if not goes_on:
                 break
-            earlier = first.ends if again else first.begins
-            until = earlier if earlier < until else until - scale.length
-        return found
+            until = part.below(earlier if earlier < until else until - scale.length)
 
-    async def _at_once(self, query: _Query, start: datetime, now: datetime) -> dict[datetime, _Bar]:
+    async def _at_once(self, query: _Query, download: Download) -> list[Bar]:
         """Read everything in one request that ends now: TWS serves adjusted and continuous bars in no other way."""
-        bars = await self._ask(query, None, _days(now - start, query.scale))
-        if bars and bars[0].stamp - start > GAP and await self._head(query) < bars[0].stamp - GAP:
+        start = query.asked.start
+        days = _days(query.asked.now - start, query.scale)
+        bars = await download.hold_out(partial(self._ask, query, None, days, download))
+        if bars and bars[0].stamp - start > GAP and await self._head(query, download) < bars[0].stamp - GAP:
             raise HistoryError(
                 _(
                     "前复权或连续合约的K线只能一次下载到现在，TWS只返回了从{:%Y-%m-%d}起的部分；请缩短时间范围或改用不复权"
                 ).format(bars[0].stamp)
             )
-        return {bar.stamp: bar for bar in bars}
+        return list(_whole(bars, query))
 
-    async def _head(self, query: _Query) -> datetime:
+    async def _head(self, query: _Query, download: Download) -> datetime:
         """Return when the first trade of all was; the earliest time that there is where TWS does not say."""
         show = TRADES if query.show == ADJUSTED else query.show
         try:
@@ -238,6 +254,7 @@ class History:
                 lambda wire, req_id: wire.client.reqHeadTimeStamp(req_id, query.contract, show, query.regular_only, 2),
                 lambda wire, req_id: wire.client.cancelHeadTimeStamp(req_id),
                 "reqHeadTimeStamp",
+                download,
             )
             return datetime.fromtimestamp(int(rows[0]), timezone.utc)
         except ConnectionFailed:
@@ -247,7 +264,7 @@ class History:
 
     # ------------------------------------------------------------------ one request
 
-    async def _ask(self, query: _Query, until: datetime | None, days: int) -> list[_Bar]:
+    async def _ask(self, query: _Query, until: datetime | None, days: int, download: Download) -> list[Bar]:
         """Return the bars of one window, oldest first; none where there is no data. Raises :class:`BrokerError`."""
         scale = query.scale
         for wait in (*PACING_WAITS, None):
@@ -267,6 +284,7 @@ class History:
                     ),
                     lambda wire, req_id: wire.client.cancelHistoricalData(req_id),
                     ABOUT,
+                    download,
                 )
             except BrokerError as error:
                 if is_no_data(error):
@@ -275,15 +293,22 @@ class History:
                     raise
                 await self._clock.sleep(wait)
             else:
-                return sorted((self._read(row, scale) for row in rows), key=lambda bar: bar.stamp)
+                return sorted((self._read(row, query) for row in rows), key=lambda bar: bar.stamp)
         raise AssertionError("the last round returns or raises")
 
     async def _send(
-        self, send: Callable[[Wire, int], None], cancel: Callable[[Wire, int], None], about: str
+        self,
+        send: Callable[[Wire, int], None],
+        cancel: Callable[[Wire, int], None],
+        about: str,
+        download: Download,
     ) -> Sequence[Any]:
         """Send one request when it is its turn; tell TWS when nobody waits for the answer any more."""
+        left = download.left()
+        download.rest()
         async with self._open:
             await self._throttle.turn()
+            download.wake(left)
             wire = self._wire()
             sent: list[int] = []
 
@@ -292,7 +317,7 @@ class History:
                 send(wire, req_id)
 
             try:
-                return await wire.ask(remember, about, ANSWER_WITHIN)
+                return await wire.ask(remember, about, min(ANSWER_WITHIN, max(download.left(), 0.1)))
             except (TimedOut, asyncio.CancelledError):
                 with contextlib.suppress(ConnectionFailed):  # then TWS has forgotten it
                     for req_id in sent:
@@ -301,49 +326,54 @@ class History:
 
     # ------------------------------------------------------------------ one bar
 
-    def _read(self, row: IbBar, scale: Scale) -> _Bar:
+    def _read(self, row: IbBar, query: _Query) -> Bar:
         text = str(row.date).strip()
         if not all(map(math.isfinite, (row.open, row.high, row.low, row.close))):
             raise ProtocolError(_("K线的价格不是数值"), about=ABOUT)
-        if scale.dated:
-            return self._dated(text, row, scale)
-        begins = _instant(text)
-        # A first hour may begin at half past, and ends at the full one all the same (section 16).
-        ends = _ceiling(begins + timedelta(microseconds=1), scale)
-        return _Bar(begins.astimezone(self._zone), begins, ends, row)
+        if query.scale.dated:
+            stamp, begins, ends = self._days_of(text, query.scale)
+        else:
+            begins = _instant(text)
+            # A first hour may begin at half past, and ends at the full one all the same (section 16).
+            ends = _ceiling(begins + timedelta(microseconds=1), query.scale)
+            stamp = begins.astimezone(self._zone)
+        # -1 stands for "none" with MIDPOINT.
+        volume = max(row.volume, 0.0) if math.isfinite(row.volume) else 0.0
+        average = max(row.average, 0.0) if math.isfinite(row.average) else 0.0
+        turnover = volume * average * float(query.instrument.size)
+        return Bar(stamp, begins, ends, row.open, row.high, row.low, row.close, float(volume), turnover)
 
-    def _dated(self, text: str, row: IbBar, scale: Scale) -> _Bar:
+    def _days_of(self, text: str, scale: Scale) -> tuple[datetime, datetime, datetime]:
         try:
             day = datetime.strptime(text[:8], "%Y%m%d").date()  # noqa: DTZ007  a day, not an instant
         except ValueError:
             raise ProtocolError(_("K线的日期无法识别：{}").format(text[:40]), about=ABOUT) from None
         # A week is dated at its last day (section 16).
         first = day - timedelta(days=day.weekday()) if scale.length > DAY else day
-        return _Bar(
-            stamp=datetime.combine(first, time(), self._zone),
-            begins=datetime.combine(first, time(), timezone.utc),
-            ends=datetime.combine(day + DAY, time(), timezone.utc),
-            values=row,
+        return (
+            datetime.combine(first, time(), self._zone),
+            datetime.combine(first, time(), timezone.utc),
+            datetime.combine(day + DAY, time(), timezone.utc),
         )
 
-    def _bar_data(self, bar: _Bar, request: HistoryRequest, instrument: Instrument) -> BarData:
-        values = bar.values
-        # -1 stands for "none" with MIDPOINT.
-        volume = max(values.volume, 0.0) if math.isfinite(values.volume) else 0.0
-        average = max(values.average, 0.0) if math.isfinite(values.average) else 0.0
-        return BarData(
-            gateway_name=self._gateway_name,
-            symbol=request.symbol,
-            exchange=request.exchange,
-            datetime=bar.stamp,
-            interval=request.interval,
-            volume=volume,
-            turnover=volume * average * float(instrument.size),
-            open_price=values.open,
-            high_price=values.high,
-            low_price=values.low,
-            close_price=values.close,
-        )
+
+def _whole(bars: Iterable[Bar], query: _Query) -> Iterable[Bar]:
+    """The bars that are over. A day is over with its liquid hours, where TWS tells them, a week with its Friday."""
+    now = query.asked.now
+    if not query.scale.dated:
+        return (bar for bar in bars if bar.ends <= now)
+
+    def over(bar: Bar) -> bool:
+        day = (bar.ends - DAY).date()
+        midnight = datetime.combine(day, time(), query.instrument.zone)
+        if query.scale.length > DAY and day.weekday() != FRIDAY:
+            return week_over(midnight) <= now
+        moment = timedelta(microseconds=1)
+        closes = [end for _begin, end in query.instrument.liquid_hours.spans if (end - moment).date() == day]
+        return max(closes, default=midnight + DAY) <= now
+
+    # Only the last ones can be running: the others need no look.
+    return (bar for bar in bars if bar.begins < query.whole_before or over(bar))
 
 
 def duration(days: int, scale: Scale) -> str:
@@ -365,6 +395,11 @@ def _ceiling(at: datetime, scale: Scale) -> datetime:
     whole = min(scale.length, DAY)
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     return epoch + math.ceil((at - epoch) / whole) * whole
+
+
+def _floor(at: datetime, scale: Scale) -> datetime:
+    """Where the bar begins that is running at ``at``."""
+    return _ceiling(at + timedelta(microseconds=1), scale) - min(scale.length, DAY)
 
 
 def _instant(text: str) -> datetime:

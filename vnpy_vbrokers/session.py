@@ -21,7 +21,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Gathered, together
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.session import Session
-from vnpy_brokerkit.symbols import SymbolError, canonical_vt
+from vnpy_brokerkit.symbols import SymbolError, canonical, canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_brokerkit.wishes import symbols_in_use
 
@@ -240,6 +240,12 @@ class VbrokersSession(Session):
     async def _show(self, rooms: Rooms, wanted: list[Key]) -> None:
         served = []
         for key in wanted:
+            try:
+                canonical(*key)
+            except SymbolError as error:  # one bad code in a request costs the Gateway's whole answer
+                self._gateway.subscriptions.pop(key, None)
+                self._gateway.log(str(error))
+                continue
             market = EXCHANGE2MARKET.get(key[1])
             if market is None or market.code not in self._settings.markets:
                 self._gateway.subscriptions.pop(key, None)
