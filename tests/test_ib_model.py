@@ -55,10 +55,6 @@ def test_a_copy_beside_an_order_that_was_never_answered_is_somebody_else_s() -> 
     run(Script(((News("lose", 4), 0.0), (ORDER, 0.3), (Copy(place=0, filled=0), 0.0), ANOTHER_LIFE)))
 
 
-COPY_FIRST = "orderRef alone names an order of client 0, too, when its copy is listed before it"
-
-
-@pytest.mark.xfail(strict=True, reason=COPY_FIRST)
 @pytest.mark.parametrize("end", [(), (ANOTHER_LIFE,)], ids=["standing", "restarted"])
 def test_a_copy_that_is_heard_of_before_its_original_is_somebody_else_s(end: tuple[Any, ...]) -> None:
     """The original has ended by then, so the open orders name only the copy, and under our orderRef."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -175,7 +175,9 @@ class FakeContracts:
 class Bench:
     """A History over the fake, on virtual time."""
 
-    def __init__(self, gateway: Gateway | None = None, *, zone: ZoneInfo = SHANGHAI, found: bool = True, **setting: str):
+    def __init__(
+        self, gateway: Gateway | None = None, *, zone: ZoneInfo = SHANGHAI, found: bool = True, **setting: str
+    ) -> None:
         self.gateway = gateway or Gateway()
         self.clock = ManualClock(self.gateway.now)
         self.lines: list[str] = []
@@ -379,7 +381,8 @@ def test_what_lies_before_the_depth_is_nothing_and_a_line() -> None:
     assert bench.bars(Interval.MINUTE, first, first + 5 * DAY) == []
     assert "没有IBM.SMART在所求时间内的K线（1m" in bench.lines[0]
     # Nobody traded on a weekend: nothing is missing.
-    assert bench.bars(Interval.MINUTE, datetime(2026, 3, 28, tzinfo=NEW_YORK), datetime(2026, 3, 29, tzinfo=NEW_YORK)) == []
+    saturday = datetime(2026, 3, 28, tzinfo=NEW_YORK)
+    assert bench.bars(Interval.MINUTE, saturday, saturday + DAY) == []
     assert len(bench.lines) == 1
 
 
@@ -606,7 +609,7 @@ def test_a_download_over_faults_is_whole_or_raises() -> None:
             fault(do, 3, **more)
             assert by_start(download(rig, "00700.SEHK", Interval.MINUTE, start)).items() >= whole.items(), do
         fault("error", 4, code="1006", text="no right", times=99)
-        with pytest.raises(HistoryError, match="1006|no right"):
+        with pytest.raises(HistoryError, match="no right"):
             download(rig, "00700.SEHK", Interval.MINUTE, start)
         assert "已保留" in rig.wait_log("下载00700.SEHK的历史数据失败")
         rig.sim.clear_faults()

@@ -59,16 +59,10 @@ DRAWN = settings(
 )
 
 
-def without_open_findings(script: Script) -> Script:
-    """Leave out what the tests marked xfail below are about; with the last of these marks this function goes, too."""
-    steps = tuple((Pause(1.0) if isinstance(step, Renew) else step, pause) for step, pause in script.steps)
-    return replace(script, steps=steps)
-
-
 @DRAWN
 @given(scripts())
 def test_every_drawn_script_ends_equal_to_the_broker(script: Script) -> None:
-    run(without_open_findings(script))
+    run(script)
 
 
 # ---------------------------------------------------------------------- scripts that once failed
@@ -167,7 +161,6 @@ def test_an_answer_that_reaches_an_earlier_session_is_caught_up_by_the_lists() -
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the journal counts as open while its orders are not tracked yet")
 def test_a_second_connect_while_the_journal_is_being_read_forgets_no_order() -> None:
     run(
         plain(

@@ -56,16 +56,21 @@ class Books:
         self.leave()
         await self._close_left()
         journal = Journal(path, account, clock=self._gateway.clock, log=self._gateway.log)
+        midnight = self._gateway.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             entries = await journal.open()
+            sent_today = await journal.sent_since(midnight)
         except JournalError as error:
             self._problem = error.text
             self._gateway.log(error.text)
             return
+        except BaseException:  # a second connect() ends this one: the file must be free for it
+            await journal.close()
+            raise
+        # From here on nothing waits: a journal that is open has been taken up whole.
         self._problem = ""
         self.journal = journal
-        midnight = self._gateway.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        self._gateway.guard.resume(midnight.date(), await journal.sent_since(midnight))
+        self._gateway.guard.resume(midnight.date(), sent_today)
         now, monotonic = self._gateway.clock.now(), self._gateway.clock.monotonic()
         unknown = []
         for entry in entries:

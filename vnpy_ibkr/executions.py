@@ -153,7 +153,7 @@ class Executions:
             volume=exact(execution.cumQty),
             happening=Happening.ACKNOWLEDGED,
         )
-        tracked = self._orders.adopt(report, execution.orderRef)
+        tracked = self._orders.adopt(report, execution.orderRef, execution.clientId)
         if tracked:
             self._by_fills.add(tracked.orderid)
         return tracked

@@ -26,7 +26,7 @@ from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import Fill, OrderReport, OrderTracker, TrackedOrder, exact
 
-from .cancels import Address, Cancels
+from .cancels import MANUAL_CLIENT, Address, Cancels
 from .contracts import Contracts
 from .errors import OrderEffect, order_effect, words_for
 from .order_checks import OrderChecks
@@ -37,6 +37,8 @@ from .wire.tws import Wire
 
 TOO_FAST = 100
 DUPLICATE_ID = 103
+NO_CLIENT = -1
+"""For completed orders, of which TWS does not tell whose they were (section 7.2)."""
 NOWHERE = Contract()
 """For news that names no instrument."""
 
@@ -330,10 +332,10 @@ class Orders:
         if not self.is_ours(order.account) or not order.permId:
             return
         filled = filled_of(order)
-        tracked = self.find(order.permId, 0, 0, order.orderRef)
+        tracked = self.find(order.permId, NO_CLIENT, 0, order.orderRef)
         order.totalQuantity = float(exact(order.totalQuantity) + filled)
         if tracked is None:
-            tracked = self._adopt(completed.contract, order, state.status)
+            tracked = self._adopt(completed.contract, order, state.status, NO_CLIENT)
         if tracked is None:
             self._not_shown.add(str(order.permId))
             return
@@ -345,21 +347,28 @@ class Orders:
     def find(self, perm_id: int, client_id: int, order_id: int, order_ref: str = "") -> TrackedOrder | None:
         """Return the order that news is about. permId and our own orderRef name one order for ever, other ids do not.
 
-        A person who copies an order in TWS copies its orderRef, too: under another permId it is another order.
+        A person who copies an order in TWS copies its orderRef, too: under another permId it is another order, and
+        one of client id 0 is not ours by its orderRef alone.
         """
         named = self._tracker.find([str(perm_id)]) if perm_id else None
         if named is None:
-            mine = our_ref(order_ref, self._outlet.ids.letters)
+            mine = self._our_name(order_ref, client_id)
             named = self._tracker.get(mine[0]) if mine else self._by_address.get((client_id, order_id))
         if named and perm_id and named.broker_id not in ("", str(perm_id)):
             return None
         return named
 
+    def _our_name(self, order_ref: str, client_id: int) -> tuple[str, str] | None:
+        """Local id and reference of an order that this gateway placed, told by its orderRef."""
+        if client_id == MANUAL_CLIENT != self._settings.client_id:
+            return None
+        return our_ref(order_ref, self._outlet.ids.letters)
+
     def _identify(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
         """Return the order that is meant, introduced now if it is new here."""
         tracked = self.find(order.permId, order.clientId, order.orderId, order.orderRef)
         if tracked is None:
-            tracked = self._adopt(contract, order, status)
+            tracked = self._adopt(contract, order, status, order.clientId)
         if tracked is None:
             return None
         if order.permId:
@@ -369,17 +378,17 @@ class Orders:
             self._warn_of_orphan(tracked, order.clientId)
         return tracked
 
-    def _adopt(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
+    def _adopt(self, contract: Contract, order: Order, status: str, client_id: int) -> TrackedOrder | None:
         """An order that this process did not place: of an earlier run of ours, of another client, or of a person."""
         report = self._report(contract, order, status, None) if order.permId else None
-        tracked = self.adopt(report, order.orderRef) if report else None
+        tracked = self.adopt(report, order.orderRef, client_id) if report else None
         if tracked:
             self._outlet.push_order(tracked)
         return tracked
 
-    def adopt(self, report: OrderReport, order_ref: str) -> TrackedOrder | None:
+    def adopt(self, report: OrderReport, order_ref: str, client_id: int) -> TrackedOrder | None:
         """Begin to track such an order, if it is to be shown."""
-        mine = our_ref(order_ref, self._outlet.ids.letters)
+        mine = self._our_name(order_ref, client_id)
         if mine and self._tracker.get(mine[0]):
             mine = None  # a copy of an order that is known
         if not mine and not self._settings.show_external:
