@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -21,7 +23,7 @@ from vnpy.trader.constant import Exchange, Interval, Product
 from vnpy.trader.object import BarData, HistoryRequest
 
 from tests.harness import DATA
-from tests.ib_harness import IbRig
+from tests.ib_harness import SHORT_IB, IbRig
 from vnpy_brokerkit.clock import ManualClock, ShiftedClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, TimedOut
 from vnpy_brokerkit.history import Download, Parts
@@ -768,3 +770,46 @@ def test_a_download_over_faults_is_whole_or_a_line(monkeypatch: pytest.MonkeyPat
         fault("drop", 3)
         assert by_start(download(rig, "IBM.SMART", Interval.MINUTE, start)).items() >= whole.items()
         rig.wait_log("已恢复")
+
+
+def test_a_year_of_minutes_comes_within_the_pacing_rules_over_a_disconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules of section 10, the ones for short bars too: none in ten minutes beyond 60, none twice for nothing."""
+    with IbRig() as rig:
+        rig.connect()
+        start = datetime.now(UTC) - 365 * DAY
+        monkeypatch.setattr("vnpy_brokerkit.history.SAY_EVERY", 2.0)
+        rig.sim.faults([{"broker": "tws", "do": "drop", "when": {"message": "reqHistoricalData", "nth": 9}}])
+        began = monotonic()
+        bars = download(rig, "MSFT.SMART", Interval.MINUTE, start)
+        seconds = monotonic() - began
+        asked = rig.sim.wire()["tws"]
+        times = [one.datetime for one in bars]
+        assert times == sorted(set(times))
+        days = Counter(one.astimezone(NEW_YORK).date() for one in times)
+        # The first, the present and the half days hold fewer.
+        assert sum(count == 390 for count in days.values()) > 240
+        assert bars[0].datetime - start < 5 * DAY
+        requests = asked["reqHistoricalData"]
+        assert requests < 60
+        assert requests / seconds < 3
+        assert not asked.get("historicalPacingViolations")
+        assert rig.seen.log_lines().count("已恢复：委托、成交、持仓、资金与行情订阅均已核对") == 1
+        rig.wait_log("正在下载MSFT.SMART的历史数据：已读到")
+
+
+def test_what_a_lost_connection_left_is_not_read_again() -> None:
+    with IbRig(timing=replace(SHORT_IB, history_most=1.5)) as rig:
+        rig.connect()
+        start = datetime.now(UTC) - 120 * DAY
+        whole = by_start(download(rig, "MSFT.SMART", Interval.MINUTE, start))
+        one = rig.sim.wire()["tws"]["reqHistoricalData"]
+        when = {"message": "reqHistoricalData", "nth": 8}
+        rig.sim.faults([{"broker": "tws", "do": "refuse", "for_s": 3, "when": when}])
+        rig.sim.faults([{"broker": "tws", "do": "drop", "when": when}])
+        before = rig.sim.wire()["tws"]["reqHistoricalData"]
+        with pytest.raises(HistoryError, match="已保留"):
+            download(rig, "MSFT.SMART", Interval.MINUTE, start)
+        rig.wait_log("已恢复")
+        assert by_start(download(rig, "MSFT.SMART", Interval.MINUTE, start)).items() >= whole.items()
+        # Once for the window that was lost, once for the minutes since.
+        assert rig.sim.wire()["tws"]["reqHistoricalData"] - before <= one + 2

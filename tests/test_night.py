@@ -142,19 +142,12 @@ def test_reads_over_a_dead_connection_end_when_the_wire_is_renewed_and_mutations
 
 # ---------------------------------------------------------------------- VBROKERS: midnight
 
-LISTS = "the history list is not read at the exchange's own midnight (OrderSync._read_session_start)"
 MIDNIGHTS = [
     # whose midnight rolls the lists of US orders; an instrument; before and after the midnight of its list
     pytest.param(HONG_KONG, IBM, "2026-03-10 15:50", "2026-03-10 16:10", id="US order, Hong Kong's midnight"),
     pytest.param(NEW_YORK, IBM, "2026-03-11 03:50", "2026-03-11 04:10", id="US order, New York's own midnight"),
     pytest.param(NEW_YORK, IBM, "2026-03-10 15:50", "2026-03-10 16:10", id="US order, a midnight that rolls nothing"),
     pytest.param(HONG_KONG, TENCENT, "2026-03-10 15:50", "2026-03-10 16:10", id="Hong Kong order, its own midnight"),
-]
-LOOKING_BACK = [
-    pytest.param(
-        *case.values, id=case.id, marks=[pytest.mark.xfail(strict=True, reason=LISTS)] if "own" in str(case.id) else []
-    )
-    for case in MIDNIGHTS
 ]
 
 
@@ -202,7 +195,7 @@ def test_an_unknown_order_is_looked_for_on_both_sides_of_midnight(
             assert found.status is Status.NOTTRADED
 
 
-@pytest.mark.parametrize(("rolls", "vt_symbol", "before", "after"), LOOKING_BACK)
+@pytest.mark.parametrize(("rolls", "vt_symbol", "before", "after"), MIDNIGHTS)
 def test_an_engine_that_starts_after_midnight_knows_what_works_since_before(
     rolls: str, vt_symbol: str, before: str, after: str
 ) -> None:
