@@ -78,7 +78,9 @@ class Books:
             if self._gateway.tracker.get(order.orderid):
                 continue  # this process placed it, before it traded for another account
             # As long ago as it was: the time to settle it may be over already.
-            order.born = order.sent = monotonic - max(0.0, (now - order.time).total_seconds())
+            order.born = monotonic - max(0.0, (now - order.time).total_seconds())
+            # The journal says when it was given, and it may have left later than that.
+            order.sent = min(monotonic, order.born + self._gateway.timing.order_max_age)
             self._recount(entry, now)
             self._gateway.tracker.restore(order)
             if order.state is State.UNKNOWN:

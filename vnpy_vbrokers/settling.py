@@ -58,11 +58,7 @@ class Settling:
         return {likeness(order) for order in waiting if order.state is State.SENDING or self._is_young(order)}
 
     def _is_young(self, order: TrackedOrder) -> bool:
-        wait = self._timing.settle_after
-        if order.sent == order.born:
-            # Of an earlier process, which wrote down when it was given the order: it may have left later than that.
-            wait += self._timing.order_max_age
-        return self._clock.monotonic() - order.sent < wait
+        return self._clock.monotonic() - order.sent < self._timing.settle_after
 
     async def _decide(self, orders: Sequence[TrackedOrder]) -> None:
         held = self._orders.held
