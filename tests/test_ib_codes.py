@@ -23,6 +23,7 @@ from tests.ib_harness import IbRig
 from tests.test_ib_errors import CHANGE_FAILED, LIVE_ON, MAY_WAIT_IN_TWS, ORDERS, numbers
 from tests.test_ib_gateway import fault, ready
 from vnpy_brokerkit.clock import ManualClock
+from vnpy_brokerkit.errors import HistoryError
 from vnpy_brokerkit.findings import Findings
 from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import STATE2VT, Happening
@@ -379,7 +380,8 @@ def test_162_is_no_bars_in_words() -> None:
         request = HistoryRequest("IBM", Exchange.SMART, end - timedelta(days=3), end, Interval.DAILY)
         text = "Historical Market Data Service error message:No market data permissions for ISLAND STK"
         rig.sim.faults([fault("error", code=162, text=text, when={"message": "reqHistoricalData"}, times=5)])
-        assert rig.main.query_history(request, "IBKR") == []
+        with pytest.raises(HistoryError):
+            rig.main.query_history(request, "IBKR")
         assert "No market data permissions" in rig.wait_log("历史数据失败")
         rig.sim.clear_faults()
         assert rig.main.query_history(request, "IBKR")

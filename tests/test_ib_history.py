@@ -265,7 +265,7 @@ class Rig:
         return asyncio.run(main())
 
     def expected(self, start: datetime, end: datetime) -> list[datetime]:
-        return [at for at in self.tws._minutes() if start <= at <= min(end, NOW - timedelta(minutes=1))]
+        return [at for at in self.tws._minutes() if start <= at <= min(end, self.tws.now - timedelta(minutes=1))]
 
 
 # ---------------------------------------------------------------------- the whole, whatever a window covers
@@ -520,8 +520,8 @@ def test_what_was_read_is_kept_and_the_next_call_goes_on_from_there() -> None:
         rig.bars(Interval.MINUTE, start)
     ends = [asked.end for asked in rig.tws.asked]
     assert len(ends) == 4
-    rig.run(rig.clock.advance(600))
-    later = NOW + timedelta(seconds=rig.clock.monotonic())
+    asyncio.run(rig.clock.advance(600))
+    later = rig.tws.now = rig.clock.now()
     bars = rig.bars(Interval.MINUTE, start)
     assert [one.datetime.astimezone(UTC) for one in bars] == rig.expected(start, later)
     # The minutes that passed, then on from where it ended.
@@ -542,11 +542,12 @@ def test_parts_of_another_day_or_instrument_are_not_taken() -> None:
         start = datetime(2026, 2, 10, tzinfo=NEW_YORK)
         with pytest.raises(HistoryError):
             rig.bars(Interval.MINUTE, start)
-        rig.run(rig.clock.advance(3600 * hours))
+        asyncio.run(rig.clock.advance(3600 * hours))
         rig.contracts.instrument = known
         count = len(rig.tws.asked)
+        rig.tws.now = rig.clock.now()
         rig.bars(Interval.MINUTE, start)
-        whole = Rig()
+        whole = Rig(now=rig.clock.now())
         whole.bars(Interval.MINUTE, start)
         assert len(rig.tws.asked) == count + len(whole.tws.asked)
 
@@ -798,13 +799,13 @@ def test_a_year_of_minutes_comes_within_the_pacing_rules_over_a_disconnect(monke
 
 
 def test_what_a_lost_connection_left_is_not_read_again() -> None:
-    with IbRig(timing=replace(SHORT_IB, history_most=1.5)) as rig:
+    with IbRig(timing=replace(SHORT_IB, history_most=4)) as rig:
         rig.connect()
         start = datetime.now(UTC) - 120 * DAY
         whole = by_start(download(rig, "MSFT.SMART", Interval.MINUTE, start))
         one = rig.sim.wire()["tws"]["reqHistoricalData"]
         when = {"message": "reqHistoricalData", "nth": 8}
-        rig.sim.faults([{"broker": "tws", "do": "refuse", "for_s": 3, "when": when}])
+        rig.sim.faults([{"broker": "tws", "do": "refuse", "for_s": 8, "when": when}])
         rig.sim.faults([{"broker": "tws", "do": "drop", "when": when}])
         before = rig.sim.wire()["tws"]["reqHistoricalData"]
         with pytest.raises(HistoryError, match="已保留"):

@@ -19,7 +19,6 @@ from vnpy.trader.constant import Exchange, Interval
 from vnpy.trader.object import BarData, HistoryRequest
 
 from tests.harness import DATA, SHORT, Rig
-from tests.vb_history_hook import hook
 from vnpy_brokerkit.clock import ManualClock, ShiftedClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, InvalidRequest, PermissionDenied
 from vnpy_brokerkit.history import Download, Parts, UnknownInstrument
@@ -37,11 +36,6 @@ ZONES = {Exchange.SMART: NEW_YORK, Exchange.SEHK: ZoneInfo("Asia/Hong_Kong"), Ex
 REGIONS = {Exchange.SMART: Region.US, Exchange.SEHK: Region.HK, Exchange.SSE: Region.CONNECT}
 STEP = 5
 """Minutes between two bars of the fake: tests stay quick, and the edges of sessions have theirs."""
-
-
-@pytest.fixture(autouse=True)
-def _history_in_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    hook(monkeypatch)
 
 
 @cache
@@ -591,7 +585,7 @@ def test_hong_kong_minutes_days_and_hours_tell_one_story() -> None:
 
 
 def test_a_download_over_faults_is_whole_or_raises() -> None:
-    with Rig(timing=replace(SHORT, history_most=2)) as rig:
+    with Rig(timing=replace(SHORT, history_most=10)) as rig:
         rig.connect()
         start = datetime.now(UTC) - 30 * DAY
         whole = by_start(download(rig, "00700.SEHK", Interval.MINUTE, start))

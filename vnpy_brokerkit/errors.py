@@ -15,8 +15,9 @@
      ├── JournalError        the order journal cannot be opened or written: no order may be sent
      └── CredentialsError    no password, a key that is none, a keychain that does not answer
 
-None of them ever crosses into vn.py: a gateway turns them into one log line or a refused order. Each carries what it
-is about (``about``: the route or message), the broker's own code and words, never a password, key or cipher text.
+None of them ever crosses into vn.py, HistoryError from query_history apart: a gateway turns them into one log line or
+a refused order. Each carries what it is about (``about``: the route or message), the broker's own code and words,
+never a password, key or cipher text.
 """
 
 from __future__ import annotations

@@ -79,6 +79,9 @@ DOCSTRING2CHINESE: Mapping[str, str] = {
     "Raised when a reply or frame is not what the protocol documents (malformed, too large, wrong type).": (
         "应答或数据帧与协议不符（格式错误、过大、类型不对）。"
     ),
+    "Raised when the order journal is corrupt, taken by another process or cannot be written. Nothing was sent.": (
+        "委托日志损坏、被另一个进程占用或无法写入时。没有发出任何委托。"
+    ),
     "Raised when a history download is incomplete or cannot be had; a part is never returned as the whole.": (
         "历史数据下载不完整或无法取得；绝不把一部分当作全部返回。"
     ),

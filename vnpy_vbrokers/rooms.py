@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .accounts import Accounts
 from .connection import Connection
 from .contracts import Contracts
+from .history import History
 from .market_data import MarketData
 from .order_checks import OrderChecks
 from .order_sync import OrderSync
@@ -24,3 +25,4 @@ class Rooms:
     checks: OrderChecks
     orders: Orders
     order_sync: OrderSync
+    history: History

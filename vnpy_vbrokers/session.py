@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnpy.trader.constant import Exchange
-from vnpy.trader.object import TickData
+from vnpy.trader.object import BarData, HistoryRequest, TickData
 from vnpy.trader.utility import TEMP_DIR
 
 from vnpy_brokerkit import embedded, trading_hours
 from vnpy_brokerkit.contract_cache import ContractCache
-from vnpy_brokerkit.errors import BrokerError, PermissionDenied
+from vnpy_brokerkit.errors import BrokerError, HistoryError, PermissionDenied
 from vnpy_brokerkit.findings import Occasion
 from vnpy_brokerkit.guard import load_limits
 from vnpy_brokerkit.i18n import _
@@ -29,6 +29,7 @@ from .access import Access
 from .accounts import ACCOUNT, Accounts
 from .connection import Address, Connection, Phase
 from .contracts import EXCHANGE2MARKET, MARKETS, Contracts
+from .history import History
 from .keepers import Keepers
 from .market_data import Key, MarketData
 from .order_checks import OrderChecks
@@ -200,7 +201,8 @@ class VbrokersSession(Session):
             clock=self._clock,
             timing=self._timing,
         )
-        return Rooms(connection, contracts, market_data, accounts, checks, orders, order_sync)
+        history = History(gateway, settings, connection.read, contracts)
+        return Rooms(connection, contracts, market_data, accounts, checks, orders, order_sync, history)
 
     # ------------------------------------------------------------------ vn.py's requests
 
@@ -224,6 +226,11 @@ class VbrokersSession(Session):
 
     def query_position(self) -> None:
         self._keepers.funds_wanted.set()
+
+    async def bars(self, request: HistoryRequest) -> list[BarData]:
+        if self._rooms is None:
+            raise HistoryError(_("尚未连接，无法下载历史数据"), about=request.vt_symbol)
+        return await self._rooms.history.bars(request)
 
     def reconcile_soon(self) -> None:
         if self._rooms:
