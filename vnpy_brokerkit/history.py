@@ -238,13 +238,17 @@ class Download:
         """Return what ``ask`` returns, asked again while the connection is away.
 
         A connection that is lost on the way is waited for until the patience ends; where nothing has come yet there is
-        nothing to save, and the caller is told at once. Raises :class:`BrokerError`.
+        nothing to save, and the caller is told at once, or after one answer more that does not come. Raises
+        :class:`BrokerError`.
         """
+        late = 0
         while True:
             try:
                 return await ask()
-            except (ConnectionFailed, TimedOut):
-                if not self._has_begun or self.left() <= TRY_AGAIN:
+            except (ConnectionFailed, TimedOut) as error:
+                late += isinstance(error, TimedOut)
+                once_more = self._has_begun or (isinstance(error, TimedOut) and late < 2)
+                if not once_more or self.left() <= TRY_AGAIN:
                     raise
             await self._clock.sleep(TRY_AGAIN)
 

@@ -161,7 +161,7 @@ class History:
             return []
         download = current(request, self._clock)
         try:
-            instrument = await self._instrument(request.symbol, request.exchange)
+            instrument = await download.hold_out(partial(self._instrument, request.symbol, request.exchange))
         except BrokerError as error:
             raise download.failure(error) from None
         query = self._query(instrument, scale, asked)

@@ -179,7 +179,7 @@ class History:
             return []
         download = current(request, self._clock, self._log)
         try:
-            instrument = await self._instrument(request.symbol, request.exchange)
+            instrument = await download.hold_out(partial(self._instrument, request.symbol, request.exchange))
         except BrokerError as error:
             raise download.failure(error) from None
         query = _Query(instrument, cycle, self._adjusted, asked, self._zone)
