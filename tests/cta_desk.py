@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -16,8 +17,8 @@ from vnpy_ctastrategy.engine import CtaEngine
 
 from examples.strategies.crossing_averages import CrossingAverages
 from tests.cta_strategies import STRATEGIES, Teller
-from tests.harness import Recorder, Rig
-from tests.ib_harness import IbRig
+from tests.harness import SHORT, Recorder, Rig
+from tests.ib_harness import SHORT_IB, IbRig
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokers.adopt import AdoptingCtaEngine, CtaStrategyApp
 from vnpy_brokers.strategy_books import FILLS_FILE
@@ -26,7 +27,15 @@ from vnpy_brokers.trader import TraderEngine
 IBM = "IBM.SMART"
 NAME = "海龟_1"
 RIGS: dict[str, type[Rig]] = {"VBROKERS": Rig, "IBKR": IbRig}
-PLACE = {"VBROKERS": "/trade/TradeEntrust", "IBKR": "placeOrder"}
+PATIENT: Mapping[str, Any] = {
+    "request_timeout": 20,
+    "connect_timeout": 20,
+    "order_max_age": 20,
+    "heartbeat": 20,
+    "heartbeat_answer": 20,
+}
+"""No time-out is what these tests are about, and a day in seconds keeps a small machine busy."""
+TIMINGS = {"VBROKERS": replace(SHORT, **PATIENT), "IBKR": replace(SHORT_IB, **PATIENT)}
 FILES = ("cta_strategy_data.json", "cta_strategy_setting.json", "broker_routes.json")
 CONNECT, INIT, START = "连接", "初始化", "启动"
 ORDERS: Sequence[tuple[str, ...]] = ((CONNECT, INIT, START), (INIT, CONNECT, START), (INIT, START, CONNECT))

@@ -25,10 +25,9 @@ from vnpy.trader.utility import TEMP_DIR
 import brokersim
 from examples.strategies.crossing_averages import CrossingAverages
 from tests.cta_child import POINTS
-from tests.cta_desk import IBM, NAME, ORDERS, RIGS, CtaDesk, forget_strategies, saved
+from tests.cta_desk import IBM, NAME, ORDERS, RIGS, TIMINGS, CtaDesk, forget_strategies, saved
 from tests.cta_strategies import Hasty, Teller
-from tests.harness import DEADLINE, SHORT, Rig, forget_journals
-from tests.ib_harness import SHORT_IB
+from tests.harness import DEADLINE, Rig, forget_journals
 from tests.night_rig import utc
 from vnpy_brokerkit.clock import ShiftedClock
 from vnpy_brokers.strategy_books import FILLS_FILE
@@ -38,14 +37,13 @@ both = pytest.mark.parametrize("name", RIGS)
 ROOT = Path(__file__).resolve().parent.parent
 DATA_FILE, SETTING_FILE = TEMP_DIR / "cta_strategy_data.json", TEMP_DIR / "cta_strategy_setting.json"
 CHILD_S = 60
-TIMINGS = {"VBROKERS": SHORT, "IBKR": SHORT_IB}
 
 
 @contextmanager
 def desk(name: str, **options: Any) -> Iterator[CtaDesk]:
     """A connected engine, IBM at 100, and no strategy yet."""
     forget_strategies()
-    with RIGS[name](**options) as rig:
+    with RIGS[name](**{"timing": TIMINGS[name], **options}) as rig:
         rig.sim.pause()
         made = CtaDesk(rig)
         made.quote(100)
@@ -189,7 +187,7 @@ def test_kill_at_each_step_of_a_fill(name: str, point: str) -> None:
     with brokersim.running(vbrokers=broker == "vbrokers", tws=broker == "tws") as sim:
         sim.pause()
         sim.quote(IBM, last=100, bid="99.99", ask="100.01", bid_size=500, ask_size=500)
-        rig = RIGS[name](start=False, keep_journals=True)
+        rig = RIGS[name](start=False, keep_journals=True, timing=TIMINGS[name])
         rig.sim = sim
         with rig:
             it = CtaDesk(rig)
@@ -213,7 +211,7 @@ def test_a_fill_that_no_list_tells_any_more(name: str) -> None:
     """Told to a process whose strategy was not ready, and which ended so; a week later it comes from the journal."""
     clock = ShiftedClock(utc("2026-03-10 15:00"), frozen=True)
     forget_strategies()
-    with RIGS[name](gateway_clock=clock, clock="data") as rig:
+    with RIGS[name](gateway_clock=clock, clock="data", timing=TIMINGS[name]) as rig:
         rig.sim.set_clock(clock.now())
         rig.sim.pause()
         it = CtaDesk(rig, clock=clock)
@@ -314,7 +312,7 @@ def test_a_stop_that_fired_in_the_last_moment_is_reported_and_not_sent_again(mon
 def test_from_vnpys_own_app_to_ours_and_back(name: str) -> None:
     """What vn.py alone has counted stays counted; what came while nobody was there is delivered."""
     forget_strategies()
-    with RIGS[name]() as rig:
+    with RIGS[name](timing=TIMINGS[name]) as rig:
         rig.sim.pause()
         it = CtaDesk(rig, plain=True)
         it.quote(100)

@@ -20,7 +20,7 @@ import brokersim
 from brokersim.fees import TWS_FEES, VBROKERS_FEES, FeeSchedule
 from brokersim.instruments import table
 from examples.strategies.crossing_averages import CrossingAverages
-from tests.cta_desk import IBM, NAME, RIGS, CtaDesk, forget_strategies
+from tests.cta_desk import IBM, NAME, RIGS, TIMINGS, CtaDesk, forget_strategies
 from tests.cta_strategies import Teller
 from tests.harness import DATA, Rig
 from tests.ib_harness import IbRig
@@ -46,7 +46,7 @@ def replayed(name: str, folder: Path) -> Iterator[tuple[CtaDesk, ShiftedClock]]:
     forget_strategies()
     with brokersim.running(vbrokers=broker == "vbrokers", tws=broker == "tws", data=folder, clock="data") as sim:
         clock = ShiftedClock(sim.clock(), frozen=True)
-        rig = RIGS[name](start=False, gateway_clock=clock)
+        rig = RIGS[name](start=False, gateway_clock=clock, timing=TIMINGS[name])
         rig.sim = sim
         with rig:
             it = CtaDesk(rig, clock=clock)
@@ -61,6 +61,8 @@ def test_a_replayed_day_ends_as_the_brokers_ledger(name: str, tmp_path: Path, mo
         before = cash(rig)
         rig.subscribe(AIG)
         rig.wait_tick(AIG)
+        # A clock that runs ahead is taken for a machine that slept, and all connections are made anew.
+        monkeypatch.setattr("vnpy_brokerkit.clock.LEAST_JUMP", 1e9)
         # vn.py asks the machine's clock up to when history is wanted.
         monkeypatch.setattr("vnpy_ctastrategy.engine.datetime", type("Now", (), {"now": clock.now().astimezone}))
         strategy = it.begin(CrossingAverages, vt_symbol=AIG, fast_window=3, slow_window=8, volume=200, history_days=4)
@@ -148,7 +150,7 @@ def both(**routes: Any) -> Iterator[CtaDesk]:
     (TEMP_DIR / "broker_routes.json").write_text(json.dumps(routes), "utf-8")
     with brokersim.running(vbrokers=True, tws=True) as sim:
         sim.pause()
-        rig, tws = Rig(start=False), IbRig(start=False)
+        rig, tws = Rig(start=False, timing=TIMINGS["VBROKERS"]), IbRig(start=False, timing=TIMINGS["IBKR"])
         rig.sim = tws.sim = sim
         with rig:
             rig.main.close()
