@@ -83,7 +83,7 @@ def test_values_as_vn_trader_stores_them() -> None:
     assert not settings.cancel_external
     assert settings.preload == ("AAPL.SMART", "700.SEHK", "ES-202612-USD-FUT.CME")
     assert settings.unknown_keys == ("旧键",)
-    assert settings.world == "实盘|tws.local:0"
+    assert settings.world == "实盘|tws.local:0|U1234567"
 
 
 @pytest.mark.parametrize(
