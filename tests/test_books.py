@@ -132,7 +132,7 @@ def test_a_full_disk_stops_orders_until_there_is_room(rig: Rig) -> None:
     rig.wait_tick(IBM)
     resting = rig.send(IBM, Direction.LONG, 20, 90)
     rig.wait_status(resting, Status.NOTTRADED)
-    book = rig.gateway._books.journal
+    book = rig.gateway.journal
     assert book is not None
     book._pool.submit(lambda: book._connection.execute("PRAGMA max_page_count = 1")).result()
     refused = []

@@ -48,6 +48,7 @@ from .guard import Guard, Limits
 from .history import Download, Parts, StrategyInitStopped, initialising_strategy, note_gateway
 from .i18n import _
 from .identity import OrderIds
+from .journal import Journal
 from .latch import person_connects
 from .lifecycle import Happening
 from .routes import registry_for
@@ -309,6 +310,11 @@ class AsyncGateway(BaseGateway):
     async def open_books(self, folder: Path, environment: str, account: str) -> None:
         """Open the journal of this environment and account, and take up what an earlier process left in it."""
         await self._books.open(folder, environment, account)
+
+    @property
+    def journal(self) -> Journal | None:
+        """The order journal, while it is open; to be read only."""
+        return self._books.journal
 
     def reconcile(self) -> None:
         """Compare everything with the broker soon, and report; returns at once."""

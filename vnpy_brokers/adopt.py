@@ -339,7 +339,7 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         if self._books is None:
             return
         for gateway_name, gateway in list(self.main_engine.gateways.items()):
-            journal = gateway._books.journal if isinstance(gateway, AsyncGateway) else None
+            journal = gateway.journal if isinstance(gateway, AsyncGateway) else None
             if journal is None or journal is self._journals.get(gateway_name):
                 continue
             self._journals[gateway_name] = journal
