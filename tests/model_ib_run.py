@@ -57,11 +57,7 @@ def run(script: Script, engine_class: type[IbEngine] = IbEngine) -> None:
         if loop.faults:
             raise Failed("\n".join(loop.faults))
     finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-        loop.close()
+        loop.end()
         shutil.rmtree(folder)
 
 

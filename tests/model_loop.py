@@ -80,6 +80,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if not done.done():
                 done.set_result(result)
 
+    def end(self) -> None:
+        """Close the loop with nothing left in it: a task that is thrown away unfinished would fail another test."""
+        for _turn in range(100):
+            tasks = asyncio.all_tasks(self)
+            for task in tasks:
+                task.cancel()
+            self.call_soon(self.stop)
+            self.run_forever()
+            if not tasks:
+                break
+        else:
+            raise AssertionError(f"tasks that do not end: {tasks}")
+        self.close()
+
     async def kill(self, spare: set[asyncio.Task[Any]]) -> None:
         """End every task but those to spare as the end of a process does: nothing that they still want is written."""
         self._dead = True

@@ -76,11 +76,7 @@ def run(script: Script, engine_class: type[VbEngine] = VbEngine, *, exact_money:
             raise Failed("\n".join(loop.faults))
     finally:
         order_lists.PAGE = PAGE
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-        loop.close()
+        loop.end()
         shutil.rmtree(folder)
 
 

@@ -26,7 +26,7 @@ from vnpy_ibkr.order_sync import OrderSync
 from vnpy_ibkr.orders import Orders
 
 SCRIPTS = int(os.environ.get("MODEL_SCRIPTS", "2200"))
-ENOUGH = 400
+ENOUGH = 2000
 """Drawn scripts in which each of the wilful bugs below is found."""
 DRAWN = settings(
     max_examples=SCRIPTS,

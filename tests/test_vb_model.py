@@ -46,7 +46,7 @@ from vnpy_brokerkit.tracker import OrderTracker, TrackedOrder
 from vnpy_vbrokers.orders import PLACE
 
 SCRIPTS = int(os.environ.get("MODEL_SCRIPTS", "1800"))
-ENOUGH = 400
+ENOUGH = 2000
 """Drawn scripts in which each of the wilful bugs below is found."""
 DRAWN = settings(
     max_examples=SCRIPTS,
