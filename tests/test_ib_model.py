@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 import vnpy_brokerkit.tracker
 from tests.model_ib_run import Failed, run
-from tests.model_ib_script import TAKEN, Copy, Fill, Foreign, Kill, News, Script, Send, Turn, scripts
+from tests.model_ib_script import INACTIVE, TAKEN, Copy, Fill, Foreign, Kill, News, Pause, Script, Send, Turn, scripts
 from tests.model_ib_wire import ModelWire
 from vnpy_brokerkit.journal import Journal
 from vnpy_brokerkit.lifecycle import MOVES, State
@@ -60,6 +60,11 @@ def test_a_copy_that_is_heard_of_before_its_original_is_somebody_else_s(end: tup
     """The original has ended by then, so the open orders name only the copy, and under our orderRef."""
     filled = Fill(place=0, quarters=4, halves=False)
     run(Script(((News("lose", 9), 0.0), (ORDER, 0.3), (Copy(place=0, filled=0), 0.0), (filled, 0.0), *end)))
+
+
+def test_a_refused_order_whose_news_is_lost_learns_its_number() -> None:
+    refused = Send(stock=0, buy=True, kind=0, fate=INACTIVE, filled=0, quote_s=0.0)
+    run(Script(((refused, 0.0), (News("lose", 3), 0.0), (News("lose", 3), 0.0), (Pause(seconds=1.0), 0.0))))
 
 
 def test_a_foreign_order_that_comes_and_goes_between_two_readings_costs_nothing() -> None:

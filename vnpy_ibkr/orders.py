@@ -306,6 +306,8 @@ class Orders:
             self._outlet.push_order(order)
             self._tell_rejection(order)
             self.cancels.answered(order.orderid)
+            if not order.broker_id:
+                self.wanted.set()  # TWS has it under a number that its lost news would have told
             return
         self._outlet.log(_("委托{}收到代码{}，但TWS仍显示有效，向TWS核实").format(order.orderid, words))
         self.wanted.set()
