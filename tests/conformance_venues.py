@@ -193,7 +193,7 @@ class SimVenue:
 
     def targets(self) -> list[int]:
         """The broker's own ports."""
-        raise NotImplementedError
+        raise NotImplementedError  # each broker names its own
 
     def end(self) -> None:
         self._stack.close()

@@ -15,7 +15,7 @@ class Teller(CtaTemplate):
     told: list[str] = []  # noqa: RUF012  replaced, never changed
     """The trades of on_trade, in order."""
     cash: float = 0.0
-    variables = ["told", "cash"]  # noqa: RUF012
+    variables = ["told", "cash"]  # noqa: RUF012  vn.py reads it from the class
 
     def __init__(self, cta_engine: Any, strategy_name: str, vt_symbol: str, setting: dict[str, Any]) -> None:
         super().__init__(cta_engine, strategy_name, vt_symbol, setting)
@@ -46,7 +46,7 @@ class Hasty(Teller):
     """Trades in on_start, for which it sets ``trading`` itself, and in on_stop."""
 
     price: float = 100.0
-    parameters = ["price"]  # noqa: RUF012
+    parameters = ["price"]  # noqa: RUF012  vn.py reads it from the class
 
     def on_start(self) -> None:
         self.trading = True

@@ -43,7 +43,7 @@ class FakeGateway(BaseGateway):
         "端口": 11111,
         "交易密码": "",
     }
-    exchanges = [Exchange.SEHK, Exchange.SMART]  # noqa: RUF012  the same
+    exchanges = [Exchange.SEHK, Exchange.SMART]  # noqa: RUF012  vn.py reads it from the class
 
     def __init__(self, event_engine: EventEngine, gateway_name: str) -> None:
         super().__init__(event_engine, gateway_name)

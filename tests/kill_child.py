@@ -60,7 +60,7 @@ def arm(point: str) -> None:
             die()
 
     if point != "wire":
-        Journal._commit = deadly  # type: ignore[assignment, method-assign]
+        Journal._commit = deadly  # type: ignore[assignment, method-assign]  # the kill stands in it
 
 
 def main(name: str, settings: dict[str, Any], point: str) -> int:

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import methodcaller
 from typing import Any
 
 from ib_async.contract import Contract
@@ -258,7 +259,7 @@ class Tws:
         for ticket in self.tickets:
             if not ticket.alive and not ticket.held:
                 row = _completed(ticket)
-                self.tell(lambda heard, row=row: heard.on_row("completedOrders", row))  # type: ignore[misc]
+                self.tell(methodcaller("on_row", "completedOrders", row))
         self.tell(lambda heard: heard.on_end("completedOrders"))
 
     def executions(self, req_id: int) -> None:
@@ -304,7 +305,7 @@ class Tws:
                 self._execution(deal, ticket, self._news, asked=False)
                 if not self._script.status_first:
                     self._status(ticket)
-                self._loop.call_later(self._script.commission_s, lambda deal=deal: self._commission(deal))  # type: ignore[misc]
+                self._loop.call_later(self._script.commission_s, self._commission, deal)
             if ticket.account == ACCOUNT:
                 self.tell(lambda heard: heard.on_position())
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tests.model_loop import LoopClock, VirtualLoop
@@ -102,15 +103,15 @@ class VbBroker:
         if route == PLACE:
             self.requests[local] += 1
             self.sent_at[local] = self._clock.monotonic()
-            act: Callable[[], Any] = lambda: self._place(params)  # noqa: E731  three acts beside each other
+            act: Callable[[], Any] = partial(self._place, params)
         elif route == CANCEL:
             self.cancelled.add(params["entrustId"])
-            act = lambda: self._cancel(params["entrustId"])  # noqa: E731
+            act = partial(self._cancel, params["entrustId"])
         else:
             if route != CANCEL_MANY or not params["entrustId"]:
                 self.wrong.append(f"{route} {params}")
             self.cancelled.update(params["entrustId"])
-            act = lambda: self._cancel_many(params["entrustId"])  # noqa: E731
+            act = partial(self._cancel_many, params["entrustId"])
         flight = Flight(act, self._loop.create_future(), fate, self._clock.monotonic(), lost=fate == LOST_BEFORE)
         self._flights.add(flight)
         self._after(next(self._ways), lambda: self._arrive(flight))

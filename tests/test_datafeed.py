@@ -101,7 +101,7 @@ class Loads(CtaTemplate):
 
     author = "tests"
     parameters: list[str] = []  # noqa: RUF012  vn.py reads it from the class
-    variables: list[str] = []  # noqa: RUF012
+    variables: list[str] = []  # noqa: RUF012  vn.py reads it from the class
 
     def on_init(self) -> None:
         self.loaded: list[BarData] = []

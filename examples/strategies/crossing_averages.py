@@ -34,14 +34,14 @@ class CrossingAverages(CtaTemplate):
     """How far through the market a price may be, in percent."""
     history_days: int = 1
     """Days of bars to begin with; 0: the averages wait for live bars."""
-    parameters = ["fast_window", "slow_window", "volume", "through_percent", "history_days"]  # noqa: RUF012  vn.py's way
+    parameters = ["fast_window", "slow_window", "volume", "through_percent", "history_days"]  # noqa: RUF012  vn.py reads the class
 
     fast: float = 0.0
     slow: float = 0.0
     cash: float = 0.0
     """Received less paid, without fees; with ``pos`` at the last price it is the profit."""
     fills: int = 0
-    variables = ["fast", "slow", "cash", "fills"]  # noqa: RUF012
+    variables = ["fast", "slow", "cash", "fills"]  # noqa: RUF012  the same
 
     def __init__(self, cta_engine: Any, strategy_name: str, vt_symbol: str, setting: dict[str, Any]) -> None:
         super().__init__(cta_engine, strategy_name, vt_symbol, setting)

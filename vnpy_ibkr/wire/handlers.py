@@ -26,16 +26,16 @@ class Handlers:
     _streams: dict[int, Stream]
 
     def _row(self, key: int | str, row: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the other half has it: Wire
 
     def _done(self, key: int | str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the other half has it: Wire
 
     def _is_pending(self, key: int | str) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # the other half has it: Wire
 
     def _skip_ids(self, order_id: int) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the other half has it: Wire
 
     # ------------------------------------------------------------------ decoding that ib_async gets wrong
 
