@@ -41,6 +41,16 @@ else:
 
 from tests.harness import DATA, Rig  # noqa: E402  it imports vn.py
 
+WORKERS_A_CORE = 2
+MOST_WORKERS = 8
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite waits more than it works: two processes a core. Named tests run in this one."""
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return 0 if named else min(MOST_WORKERS, WORKERS_A_CORE * (os.cpu_count() or 1))
+
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
