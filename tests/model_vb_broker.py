@@ -33,7 +33,8 @@ from tests.model_vb_script import (
     Script,
 )
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, Rejected, TimedOut, UnknownOutcome
-from vnpy_vbrokers.orders import CANCEL, CANCEL_MANY, PLACE
+from vnpy_vbrokers.cancels import CANCEL, CANCEL_MANY
+from vnpy_vbrokers.orders import PLACE
 from vnpy_vbrokers.wire.push import OrderUpdate
 
 GATEWAY_GIVES_UP_S = 12.0

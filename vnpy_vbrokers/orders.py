@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from vnpy.trader.constant import Exchange, OrderType
+from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, PermissionDenied, UnknownOutcome
@@ -24,19 +24,18 @@ from vnpy_brokerkit.lifecycle import Happening, State
 from vnpy_brokerkit.reconcile import Key, likeness
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder, plain_text
+from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder
 
-from .contracts import EXCHANGE2MARKET, MARKETS, to_code
+from .cancels import Cancels
+from .contracts import EXCHANGE2MARKET
 from .held import Held
 from .order_checks import OrderChecks
 from .order_lists import fill_of_push, report_of_push
 from .settings import Settings
 from .wire.push import OrderUpdate
-from .wire.schema import mutation_id, parse_batch_cancel
+from .wire.schema import mutation_id
 
 PLACE = "/trade/TradeEntrust"
-CANCEL = "/trade/TradeCancelEntrust"
-CANCEL_MANY = "/trade/TradeBatchCancelEntrust"
 
 ENTRUST_ALIAS = "entrustNo:"
 """recordNo and entrustNo may be numbers of two different series: the second kind is kept apart."""
@@ -96,11 +95,13 @@ class Orders:
         self.kinds: dict[str, str] = {}
         """The broker's order type by its number: a cancel repeats it."""
         self._matches: set[str] = set()
-        self._cancelling: set[str] = set()
         self.given_up: dict[Key, str] = {likeness(order): order.orderid for order in self._tracker if order.inferred}
         """Orders that absence from the lists closed, by likeness: should one turn up, that is worth an alarm."""
         self.wanted = asyncio.Event()
         """Set when the lists should be read soon."""
+        self.cancels = Cancels(
+            outlet, mutate=mutate, kind_of=self.kinds.get, wanted=self.wanted, cancel_external=settings.cancel_external
+        )
 
     # ------------------------------------------------------------------ sending
 
@@ -159,85 +160,13 @@ class Orders:
         )
         self.wanted.set()
 
-    # ------------------------------------------------------------------ cancelling
-
     async def cancel(self, orderid: str) -> None:
         """Cancel one order; where that can't be done yet, as soon as it can."""
-        order = self._tracker.get(orderid)
-        if order is None:
-            self._outlet.log(_("找不到委托{}，无法撤单").format(orderid))
-        elif not order.active:
-            self._outlet.log(_("委托{}已结束，无需撤单").format(orderid))
-        elif not order.broker_id:
-            self._want_cancel(order)
-            if order.state is State.UNKNOWN:
-                self._outlet.log(_("委托{}结果未知，核实后立即撤单").format(orderid))
-        else:
-            await self._cancel(order)
-
-    def _want_cancel(self, order: TrackedOrder) -> None:
-        """The wish must survive us as the order does."""
-        order.cancel_wanted = True
-        self._outlet.note(order)
-
-    async def _cancel(self, order: TrackedOrder) -> None:
-        if order.orderid in self._cancelling:
-            return
-        self._cancelling.add(order.orderid)
-        order.cancel_wanted = False
-        market = EXCHANGE2MARKET[order.exchange]
-        params = {
-            "exchangeType": market.code,
-            "stockCode": to_code(order.symbol, order.exchange),
-            "entrustId": order.broker_id,
-            "entrustAmount": plain_text(order.volume),
-            "entrustPrice": plain_text(order.price) if order.type is OrderType.LIMIT else "0",
-        }
-        if order.broker_id in self.kinds:
-            params["entrustType"] = self.kinds[order.broker_id]
-        try:
-            await self._mutate(CANCEL, params)
-        except ConnectionFailed as error:
-            self._want_cancel(order)
-            self._outlet.log(_("委托{}的撤单未能发出（{}），恢复连接后自动发出").format(order.orderid, error.text))
-        except UnknownOutcome as error:
-            self._outlet.log(_("委托{}的撤单结果未知（{}），将按券商委托列表核实").format(order.orderid, error.text))
-        except BrokerError as error:
-            self._outlet.log(_("委托{}的撤单被拒绝：{}").format(order.orderid, error.text))
-        finally:
-            self._cancelling.discard(order.orderid)
-            self._outlet.note(order)
-            self.wanted.set()
+        await self.cancels.cancel(orderid)
 
     async def cancel_all(self, market: str) -> None:
-        """Cancel our working orders of one market in one request, never with an empty list.
-
-        An empty list would cancel every order of that market, other programs' among them (section 7.3). Orders placed
-        elsewhere are included only where 外部委托 says so.
-        """
-        orders = [
-            order
-            for order in self._tracker.active()
-            if EXCHANGE2MARKET[order.exchange].code == market
-            and order.broker_id
-            and (not order.external or self._settings.cancel_external)
-        ]
-        for order in self._tracker.active():
-            if not order.broker_id and EXCHANGE2MARKET[order.exchange].code == market:
-                self._want_cancel(order)
-        if not orders:
-            self._outlet.log(_("{}没有可撤的委托").format(_(MARKETS[market].name)))
-            return
-        params = {"exchangeType": market, "entrustId": [order.broker_id for order in orders]}
-        try:
-            reply = parse_batch_cancel(await self._mutate(CANCEL_MANY, params))
-        except BrokerError as error:
-            self._outlet.log(_("{}全撤失败或结果未知：{}").format(_(MARKETS[market].name), error.text))
-        else:
-            for failed in reply.fail_cancel_entrust.rows:
-                self._outlet.log(_("委托{}撤单失败：{}").format(failed.fail_entrust_id, failed.remark))
-        finally:
-            self.wanted.set()
+        """Cancel our working orders of one market in one request, never with an empty list."""
+        await self.cancels.cancel_all(market)
 
     # ------------------------------------------------------------------ what the broker says
 
@@ -260,7 +189,7 @@ class Orders:
         self._moved(order)
         self._seek_fills(order)
         if order.cancel_wanted and order.active:
-            await self._cancel(order)
+            await self.cancels.send(order)
 
     def on_push(self, update: OrderUpdate) -> None:
         """A pushed change: known orders move, unknown ones wait or enter as external."""
