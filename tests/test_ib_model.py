@@ -132,7 +132,7 @@ def ask_for_no_executions(patch: pytest.MonkeyPatch) -> None:
 def forget_restored_orders(patch: pytest.MonkeyPatch) -> None:
     """What an earlier process left is not tracked again, nor found by its orderRef."""
     patch.setattr(OrderTracker, "restore", lambda self, order: None)
-    patch.setattr("vnpy_ibkr.orders.our_ref", lambda order_ref, letters: None)
+    patch.setattr("vnpy_ibkr.order_names.our_ref", lambda order_ref, letters: None)
 
 
 def believe_the_last_word(patch: pytest.MonkeyPatch) -> None:

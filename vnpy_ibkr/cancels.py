@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vnpy_brokerkit.clock import Clock
@@ -17,25 +16,12 @@ from vnpy_brokerkit.lifecycle import State
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder
 
+from .order_names import MANUAL_CLIENT, Address
 from .settings import Settings
 from .wire.tws import Wire
 
 if TYPE_CHECKING:
     from .orders import Outlet
-
-MANUAL_CLIENT = 0
-"""Orders placed by hand in TWS belong to client id 0 (reference "tws-api", section 12)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """How TWS is told which order is meant: only its own client may cancel it (section 12).
-
-    ``order_id`` is 0 for a manual order, and below zero once client id 0 has bound it.
-    """
-
-    client_id: int
-    order_id: int
 
 
 class Cancels:

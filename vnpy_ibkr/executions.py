@@ -19,7 +19,8 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import Fill, FillReport, OrderReport, TrackedOrder, exact, plain_text
 
 from .contracts import Contracts
-from .orders import NOWHERE, Orders, Outlet
+from .orders import Orders, Outlet
+from .turns import NOWHERE
 
 
 class Executions:
@@ -56,11 +57,11 @@ class Executions:
     def on_execution(self, contract: Contract, execution: Execution, asked: bool) -> None:
         """execDetails, live or asked for: counted once by the stem of its id."""
         if self._orders.is_ours(execution.acctNumber):
-            self._orders.in_turn(contract, lambda: self._take_execution(contract, execution, asked))
+            self._orders.turns.take(contract, lambda: self._take_execution(contract, execution, asked))
 
     def _take_execution(self, contract: Contract, execution: Execution, asked: bool) -> None:
         orders = self._orders
-        tracked = orders.find(execution.permId, execution.clientId, execution.orderId, execution.orderRef)
+        tracked = orders.names.find(execution.permId, execution.clientId, execution.orderId, execution.orderRef)
         if tracked is None:
             tracked = self._adopt_execution(contract, execution)
         if tracked is None:
@@ -176,7 +177,7 @@ class Executions:
 
     def on_commission(self, report: CommissionReport) -> None:
         """The commission of a fill that was told just before."""
-        self._orders.in_turn(NOWHERE, lambda: self._take_commission(report))
+        self._orders.turns.take(NOWHERE, lambda: self._take_commission(report))
 
     def _take_commission(self, report: CommissionReport) -> None:
         waiting = self._awaiting.get(report.execId)

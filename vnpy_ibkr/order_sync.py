@@ -21,7 +21,7 @@ from vnpy_brokerkit.lifecycle import State
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
 
-from .cancels import MANUAL_CLIENT
+from .order_names import MANUAL_CLIENT
 from .orders import Orders, Outlet
 from .settings import Settings
 from .wire.tws import Wire
@@ -71,7 +71,7 @@ class OrderSync:
         named = {order.orderid for order in self._tracker.active() if order.broker_id}
         listed = await self._read_open(wire)
         await self._read_ended(wire)
-        await self._orders.caught_up()
+        await self._orders.turns.caught_up()
         self._note_missing(named, listed)
         if not self.incomplete:
             self._infer_missing(self._listed_since(Exchange.SMART, self._clock.now()))
@@ -133,7 +133,7 @@ class OrderSync:
         await wire.ask_plain(
             "completedOrders",
             lambda: wire.client.reqCompletedOrders(False),
-            each=lambda row: self._orders.in_turn(row.contract, partial(self._orders.take_completed, row)),
+            each=lambda row: self._orders.turns.take(row.contract, partial(self._orders.take_completed, row)),
         )
         self._orders.readings += 1
         wanted = ExecutionFilter(acctCode=self._account())

@@ -16,7 +16,7 @@ from ib_async.contract import Contract
 from ib_async.order import Order, OrderState
 
 from vnpy_brokerkit.clock import Clock
-from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
+from vnpy_brokerkit.errors import ConnectionFailed
 from vnpy_brokerkit.findings import Findings, Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.identity import OrderIds
@@ -26,12 +26,14 @@ from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import Fill, OrderReport, OrderTracker, TrackedOrder, exact
 
-from .cancels import MANUAL_CLIENT, Address, Cancels
+from .cancels import Cancels
 from .contracts import Contracts
 from .errors import OrderEffect, order_effect, words_for
 from .order_checks import OrderChecks
-from .order_words import ended, filled_of, meaning, our_ref, report_of
+from .order_names import Names
+from .order_words import ended, filled_of, meaning, report_of
 from .settings import Settings
+from .turns import NOWHERE, Turns
 from .wire.events import CompletedOrder, OrderStatus
 from .wire.tws import Wire
 
@@ -39,8 +41,6 @@ TOO_FAST = 100
 DUPLICATE_ID = 103
 NO_CLIENT = -1
 """For completed orders, of which TWS does not tell whose they were (section 7.2)."""
-NOWHERE = Contract()
-"""For news that names no instrument."""
 
 
 class Outlet(Protocol):
@@ -86,9 +86,7 @@ class Orders:
         self._timing = timing
         self._on_change = on_change
         self._patience = Patience(timing.repeat_line, clock)
-        self._addresses: dict[str, Address] = {}
-        self._by_address: dict[tuple[int, int], TrackedOrder] = {}
-        """Orders by client id and order id: names that TWS may give again, so permId and orderRef come first."""
+        self.names = Names(outlet.tracker, letters=outlet.ids.letters, client_id=settings.client_id)
         self._not_shown: set[str] = set()
         """permIds of orders that are not shown: of other accounts, or external ones where nobody wants them."""
         self._asked_for_fills: dict[str, Decimal] = {}
@@ -97,14 +95,12 @@ class Orders:
         """The average price of what was filled, by local id, as TWS last said it, while fills are missing."""
         self._codes: dict[str, str] = {}
         """Why TWS refuses an order, by local id: said by a code before the status says what it means."""
-        self._backlog: list[tuple[Contract, Callable[[], None]]] = []
-        """News that waits until the instruments before it are known: a row tells neither exchange nor month."""
         self._orphans_told = False
         self.cancels = Cancels(
             outlet,
             settings=settings,
             wire=wire,
-            address_of=self._addresses.get,
+            address_of=self.names.address_of,
             on_sent=self._forget_code,
             clock=clock,
             timing=timing,
@@ -113,6 +109,7 @@ class Orders:
         """How often everything was read: what a later reading still does not name, no list names."""
         self.wanted = asyncio.Event()
         """Set when the open orders should be read soon."""
+        self.turns = Turns(outlet, contracts, clock, self.wanted.set)
 
     # ------------------------------------------------------------------ sending
 
@@ -138,7 +135,7 @@ class Orders:
             return
         try:
             order_id = wire.next_id()
-            self._address(order, self._settings.client_id, order_id)
+            self.names.note(order, self._settings.client_id, order_id)
             self._tracker.happen(order, Happening.SENT)
             order.sent = self._clock.monotonic()
             wire.post(lambda: wire.client.placeOrder(order_id, instrument.contract, made), "placeOrder")
@@ -187,40 +184,12 @@ class Orders:
 
     # ------------------------------------------------------------------ what TWS says
 
-    def in_turn(self, contract: Contract, take: Callable[[], None]) -> None:
-        """Take news of an order now, or after the instruments that earlier news brought have been looked up."""
-        if not self._backlog and (not contract.conId or self._contracts.by_con_id(contract.conId)):
-            take()
-            return
-        self._backlog.append((contract, take))
-        if len(self._backlog) == 1:
-            self._outlet.spawn(self._work_off(), "identify")
-
-    async def _work_off(self) -> None:
-        while self._backlog:
-            try:
-                await self._contracts.identify([contract for contract, _take in self._backlog if contract.conId])
-            except BrokerError as error:
-                self._outlet.log(_("无法查询委托或成交的合约（{}），按原始代码显示").format(error.text))
-            waiting, self._backlog = self._backlog, []
-            for _contract, take in waiting:
-                try:
-                    take()
-                except Exception as error:  # noqa: BLE001  one bad row must not cost the news behind it
-                    self._outlet.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
-                    self.wanted.set()
-
-    async def caught_up(self) -> None:
-        """Return when no news waits any more."""
-        while self._backlog:
-            await self._clock.sleep(0.01)
-
     def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         """openOrder: everything about one order of any client."""
         if order.whatIf:
             return
         if self.is_ours(order.account):
-            self.in_turn(contract, lambda: self._take_open_order(contract, order, state))
+            self.turns.take(contract, lambda: self._take_open_order(contract, order, state))
         else:
             self._not_shown.add(str(order.permId))
 
@@ -235,10 +204,10 @@ class Orders:
 
     def on_order_status(self, status: OrderStatus) -> None:
         """orderStatus: state and cumulative volume of an order that is known."""
-        self.in_turn(NOWHERE, lambda: self._take_status(status))
+        self.turns.take(NOWHERE, lambda: self._take_status(status))
 
     def _take_status(self, status: OrderStatus) -> None:
-        tracked = self.find(status.perm_id, status.client_id, status.order_id)
+        tracked = self.names.find(status.perm_id, status.client_id, status.order_id)
         if tracked is None:
             if str(status.perm_id) not in self._not_shown:
                 self.wanted.set()  # openOrder will introduce it
@@ -268,7 +237,7 @@ class Orders:
 
     def on_code(self, order_id: int, code: int, text: str, reject_json: str) -> bool:
         """An error code under an order's id; return whether there is such an order."""
-        tracked = self._by_address.get((self._settings.client_id, order_id))
+        tracked = self.names.of_this_client(order_id)
         if tracked is None:
             return False
         if code == DUPLICATE_ID:
@@ -326,7 +295,7 @@ class Orders:
         """A manual order became this client's own, under an id below zero (section 12)."""
         tracked = self._tracker.find([str(perm_id)])
         if tracked:
-            self._address(tracked, client_id, order_id)
+            self.names.note(tracked, client_id, order_id)
 
     def take_completed(self, completed: CompletedOrder) -> None:
         """A finished order: its original size is what was left plus what was filled (section 7.2)."""
@@ -334,7 +303,7 @@ class Orders:
         if not self.is_ours(order.account) or not order.permId:
             return
         filled = filled_of(order)
-        tracked = self.find(order.permId, NO_CLIENT, 0, order.orderRef)
+        tracked = self.names.find(order.permId, NO_CLIENT, 0, order.orderRef)
         order.totalQuantity = float(exact(order.totalQuantity) + filled)
         if tracked is None:
             tracked = self._adopt(completed.contract, order, state.status, NO_CLIENT)
@@ -346,36 +315,16 @@ class Orders:
         if report:
             self._apply(tracked, ended(report, filled, state.completedStatus or ""))
 
-    def find(self, perm_id: int, client_id: int, order_id: int, order_ref: str = "") -> TrackedOrder | None:
-        """Return the order that news is about. permId and our own orderRef name one order for ever, other ids do not.
-
-        A person who copies an order in TWS copies its orderRef, too: under another permId it is another order, and
-        one of client id 0 is not ours by its orderRef alone.
-        """
-        named = self._tracker.find([str(perm_id)]) if perm_id else None
-        if named is None:
-            mine = self._our_name(order_ref, client_id)
-            named = self._tracker.get(mine[0]) if mine else self._by_address.get((client_id, order_id))
-        if named and perm_id and named.broker_id not in ("", str(perm_id)):
-            return None
-        return named
-
-    def _our_name(self, order_ref: str, client_id: int) -> tuple[str, str] | None:
-        """Local id and reference of an order that this gateway placed, told by its orderRef."""
-        if client_id == MANUAL_CLIENT != self._settings.client_id:
-            return None
-        return our_ref(order_ref, self._outlet.ids.letters)
-
     def _identify(self, contract: Contract, order: Order, status: str) -> TrackedOrder | None:
         """Return the order that is meant, introduced now if it is new here."""
-        tracked = self.find(order.permId, order.clientId, order.orderId, order.orderRef)
+        tracked = self.names.find(order.permId, order.clientId, order.orderId, order.orderRef)
         if tracked is None:
             tracked = self._adopt(contract, order, status, order.clientId)
         if tracked is None:
             return None
         if order.permId:
             self._tracker.bind(tracked, str(order.permId))
-        self._address(tracked, order.clientId, order.orderId)
+        self.names.note(tracked, order.clientId, order.orderId)
         if not tracked.external:
             self._warn_of_orphan(tracked, order.clientId)
         return tracked
@@ -390,7 +339,7 @@ class Orders:
 
     def adopt(self, report: OrderReport, order_ref: str, client_id: int) -> TrackedOrder | None:
         """Begin to track such an order, if it is to be shown."""
-        mine = self._our_name(order_ref, client_id)
+        mine = self.names.ours(order_ref, client_id)
         if mine and self._tracker.get(mine[0]):
             mine = None  # a copy of an order that is known
         if not mine and not self._settings.show_external:
@@ -453,13 +402,6 @@ class Orders:
         if volume > order.counted and self._asked_for_fills.get(order.orderid) != volume:
             self._asked_for_fills[order.orderid] = volume
             self.wanted.set()
-
-    def _address(self, order: TrackedOrder, client_id: int, order_id: int) -> None:
-        if order_id == 0:
-            self._addresses.setdefault(order.orderid, Address(client_id, order_id))
-            return
-        self._addresses[order.orderid] = Address(client_id, order_id)
-        self._by_address[client_id, order_id] = order
 
     def is_ours(self, account: str) -> bool:
         return not account or account == self._account()
