@@ -20,7 +20,7 @@ from vnpy.trader.constant import Direction, Exchange, Offset, OrderType
 from vnpy_brokerkit.clock import ManualClock
 from vnpy_brokerkit.errors import JournalError
 from vnpy_brokerkit.journal import RETENTION, Journal
-from vnpy_brokerkit.journal_rows import STATE2STEP, Entry, Step, entry_of, order_values, step_of
+from vnpy_brokerkit.journal_rows import STATE2STEP, Entry, Step, entry_of, iso, order_values, step_of
 from vnpy_brokerkit.journal_schema import MIGRATIONS
 from vnpy_brokerkit.lifecycle import Happening, State, move
 from vnpy_brokerkit.tracker import Fill, TrackedOrder
@@ -270,10 +270,22 @@ def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_older_file_is_brought_up_to_date(tmp_path: Path) -> None:
-    """A file of version 0 is empty: what each migration adds is there afterwards, and the version says so."""
+    """What each migration adds is there afterwards, the version says so, and what the file held is kept."""
     path = tmp_path / "j.db"
-    sqlite3.connect(path).close()
+    connection = sqlite3.connect(path)
+    for statement in MIGRATIONS[0]:
+        connection.execute(statement)
+    old = {"orderid": "VBx-1", "account": ACCOUNT, "state": "WORKING", "step": "acknowledged", "time": iso(START)}
+    columns = [str(row[1]) for row in connection.execute("PRAGMA table_info(orders)")]
+    old |= {"symbol": "IBM", "exchange": "SMART", "direction": "LONG", "offset": "NONE", "type": "LIMIT"}
+    old |= {"price": "1", "volume": "2", "traded": "0", "cancel_wanted": "0"}
+    values = [old.get(column, "") for column in columns]
+    connection.execute(f"INSERT INTO orders VALUES ({', '.join('?' * len(values))})", values)
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
     reopened(path)
+    assert rows(path, "SELECT orderid, state, inferred FROM orders") == [("VBx-1", "WORKING", 0)]
     assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
     tables = {str(name) for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {"orders", "audit", "fills", "carried", "foreign_orders"} <= tables

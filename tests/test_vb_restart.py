@@ -150,6 +150,19 @@ def test_an_order_that_never_arrived_is_settled_as_rejected_and_not_earlier(rig:
     assert (rig.sim.wire()["vbrokers"][PLACE], rig.truth()["orders"]) == (1, [])
 
 
+def test_an_order_that_turns_up_after_it_was_given_up_alarms_in_a_later_engine_too(rig: Standing) -> None:
+    lose(rig, NEVER)
+    [order] = left_unknown(rig, buy(rig, 30, 95))
+    rig.restart_engine()
+    rig.wait_status(order, Status.REJECTED)
+    rig.restart_engine()
+    phone = rig.sim.order(IBM, "LONG", 30, 95)
+    line = rig.wait_log("推断为未到达")
+    assert order.partition(".")[2] in line
+    assert phone in line
+    rig.wait_equal()
+
+
 @pytest.mark.parametrize(("accepted", "asked"), [(1, 2), (2, 3), (2, 2), (0, 2)])
 def test_of_identical_unknowns_the_oldest_have_the_rows(rig: Standing, accepted: int, asked: int) -> None:
     lose(rig, *[nth(ACCEPTED if number <= accepted else NEVER, number) for number in range(1, asked + 1)])

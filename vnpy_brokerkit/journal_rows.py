@@ -64,6 +64,7 @@ ORDER_COLUMNS = (
     "traded",
     "reason",
     "cancel_wanted",
+    "inferred",
     "decision",
 )
 
@@ -148,6 +149,7 @@ def order_values(order: TrackedOrder, account: str) -> tuple[object, ...]:
         _text(order.traded),
         _clean(order.reason),
         int(order.cancel_wanted),
+        int(order.inferred),
     )
 
 
@@ -171,6 +173,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         traded,
         reason,
         cancel_wanted,
+        inferred,
         _decision,
     ) = row
     step = Step(step_text)
@@ -190,6 +193,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         broker_id=broker_id,
         reason=reason,
         cancel_wanted=bool(cancel_wanted),
+        inferred=bool(inferred),
         left=True,
         shown=False,
     )

@@ -29,6 +29,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE foreign_orders (account TEXT NOT NULL, broker_id TEXT NOT NULL, seen TEXT NOT NULL, "
         "PRIMARY KEY (account, broker_id)) WITHOUT ROWID",
     ),
+    # Which orders absence alone has ended: should one turn up in a later process, that is worth an alarm, too.
+    ("ALTER TABLE orders ADD COLUMN inferred INTEGER NOT NULL DEFAULT 0",),
 )
 """Statements that bring a file from version n to n + 1. A version that was shipped is never changed."""
 
