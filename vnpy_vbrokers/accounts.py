@@ -154,10 +154,10 @@ class Accounts:
             del self._holdings[symbol, exchange]
             del self._shown[position.vt_symbol]
 
-    async def read_funds(self) -> None:
+    async def read_funds(self, markets: Iterable[str] | None = None) -> None:
         """Read the funds of each currency once (沪股通 and 深股通 share one pot) and tell the engine."""
         currencies: set[str] = set()
-        for market in list(self._markets()):
+        for market in list(self._markets() if markets is None else markets):
             currency = MARKETS[market].currency
             if currency in currencies:
                 continue

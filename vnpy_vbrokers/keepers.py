@@ -38,7 +38,10 @@ class Keepers:
         self._rounds = Rounds(Patience(self._timing.repeat_line, self._clock), gateway.log)
         self._patience_with_push = Patience(self._timing.push_patience, self._clock)
         self.funds_wanted = asyncio.Event()
-        """Set when positions and funds should be read soon."""
+        """Set when all positions and funds should be read soon."""
+        self._moved: set[str] = set()
+        """Markets whose positions and funds an order has changed since they were read."""
+        self._change = asyncio.Event()
         self.marks = Marks(self._clock, self._timing.position_interval)
         self._opening: Occasion | None = None
         """The connect or reconnect whose reconciliation has not been reported yet."""
@@ -70,6 +73,11 @@ class Keepers:
         self._asked = True
         rooms.orders.wanted.set()
         self.funds_wanted.set()
+
+    def moved(self, market: str) -> None:
+        """An order has changed what this market's positions and funds are."""
+        self._moved.add(market)
+        self._change.set()
 
     def close_round(self, rooms: Rooms) -> None:
         """A round has ended: report it where it was asked for or found something."""
@@ -153,21 +161,28 @@ class Keepers:
     # ------------------------------------------------------------------ positions, funds, quotes
 
     async def _keep_funds(self, rooms: Rooms) -> None:
-        """Positions and funds: soon after a change, at intervals otherwise; this keeps the login alive, too."""
+        """Positions and funds: a market's soon after its change, all at intervals; this keeps the login alive, too."""
+        whole = self._clock.monotonic()
         while True:
             busy = bool(self._gateway.tracker.active() or rooms.accounts.held) and not rooms.order_sync.behind
             pause = self._timing.funds_poll if busy else self._timing.funds_poll_idle
-            await self._woken(pause, self.funds_wanted)
+            await self._woken(pause, self.funds_wanted, self._change)
             if not self._is_up():
                 continue
             await self._clock.sleep(self._timing.after_change)
+            everything = self.funds_wanted.is_set() or self._clock.monotonic() - whole >= pause
+            markets = set(self._markets()) if everything else self._moved & set(self._markets())
             self.funds_wanted.clear()
+            self._change.clear()
+            self._moved.clear()
+            if everything:
+                whole = self._clock.monotonic()
             async with self._rounds.surviving():
-                await rooms.accounts.read_positions()
+                await rooms.accounts.read_positions(markets)
                 held = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
                 await rooms.market_data.follow(held, show=False)
                 rooms.accounts.push_positions()
-                await rooms.accounts.read_funds()
+                await rooms.accounts.read_funds(markets)
 
     async def _keep_quotes(self, rooms: Rooms) -> None:
         """Poll quotes where there is no push; with push, ask for what has been silent and find a push that is stuck."""

@@ -1,0 +1,32 @@
+"""What changes with an order is read of its market alone: lists are read at a rate that everything shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vnpy.trader.constant import Direction, Status
+
+from tests.harness import SHORT, Rig
+from vnpy_vbrokers.accounts import FUNDS, HOLDINGS
+
+IBM = "IBM.SMART"
+
+
+def test_a_change_reads_positions_and_funds_of_its_market_alone() -> None:
+    with Rig(timing=replace(SHORT, funds_poll=600, funds_poll_idle=600)) as rig:
+        rig.connect(市场="港股+美股+A股通")
+        order = rig.send(IBM, Direction.LONG, 10, 50)
+        rig.wait_status(order, Status.NOTTRADED)
+        rig.wait_equal()
+        before = reads(rig)
+        rig.cancel(order)
+        rig.wait_status(order, Status.CANCELLED)
+        rig.wait_equal()
+        rig.wait(lambda: reads(rig) > before, "the market's funds")
+        # One market of four, as often as the order was news: its end by the push, or by the lists.
+        assert all(now - then <= 2 for now, then in zip(reads(rig), before, strict=True))
+
+
+def reads(rig: Rig) -> tuple[int, int]:
+    wire = rig.sim.wire()["vbrokers"]
+    return wire[HOLDINGS], wire[FUNDS]
