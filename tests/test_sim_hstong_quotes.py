@@ -17,8 +17,9 @@ from brokersim.hstong import frames
 from brokersim.hstong import push as push_module
 from brokersim.hstong.bars import merge
 from brokersim.hstong.params import Security
-from brokersim.hstong.switches import BadSwitch, Switches
+from brokersim.hstong.switches import Switches
 from brokersim.model import Bar, Level
+from brokersim.switches import BadSwitch
 from tests.sim_hstong_client import AAPL, TENCENT, Desk, PushClient, desk, eventually
 from vnpy_vbrokers.wire.proto import push_pb2 as pb
 

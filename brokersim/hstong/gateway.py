@@ -26,11 +26,12 @@ from brokersim.hstong.orders import EXTENDED, REGULAR, Orders
 from brokersim.hstong.push import PushServer
 from brokersim.hstong.quotes import Quotes
 from brokersim.hstong.session import LoginSession
-from brokersim.hstong.switches import BadSwitch, Switches
+from brokersim.hstong.switches import Switches
 from brokersim.kept_desk import KeptDesk
 from brokersim.ledger import Ledger
 from brokersim.matching import Desk
 from brokersim.model import Fill, Order
+from brokersim.switches import BadSwitch
 
 PHONE_SIDES = {"LONG": "1", "SHORT": "2"}
 PHONE_TYPES: dict[tuple[str, str], str] = {

@@ -6,18 +6,15 @@ Source: vbrokers-openapi 17 ("Switches for uncertain facts") and 20.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
-
-class BadSwitch(ValueError):
-    """No such switch, or not with this value; the text is one line that says what there is."""
+from brokersim.switches import SwitchBoard
 
 
 @dataclasses.dataclass
-class Switches:
+class Switches(SwitchBoard):
     """The uncertain behaviours of the Gateway; each field's first value is the default."""
 
     login_reply: Literal["success", "data"] = "success"
@@ -60,24 +57,3 @@ class Switches:
     """Whose midnight moves US orders from the Real lists to the History lists; other markets follow Hong Kong."""
     session_s: Annotated[float, msgspec.Meta(gt=0)] = 10_800
     """Seconds of the simulator's clock after the last call that a login lasts (3.3)."""
-
-    def change(self, changes: Mapping[str, object]) -> None:
-        """Set switches from text or JSON values; :class:`BadSwitch`, with nothing changed, when one is wrong."""
-        fields = {field.name for field in dataclasses.fields(self)}
-        for name in changes:
-            if name not in fields:
-                raise BadSwitch(f"unknown switch {name!r}: one of {', '.join(sorted(fields))}")
-        wanted = {**dataclasses.asdict(self), **{name: _spelt(value) for name, value in changes.items()}}
-        try:
-            changed = msgspec.convert(wanted, Switches, strict=False)
-        except msgspec.ValidationError as error:
-            raise BadSwitch(f"switches: {error}") from error
-        for name in changes:
-            setattr(self, name, getattr(changed, name))
-
-
-_WORDS: dict[object, object] = {"on": True, "yes": True, "off": False, "no": False}
-
-
-def _spelt(value: object) -> object:
-    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value

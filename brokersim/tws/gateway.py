@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from brokersim.half import BadCall, PhoneOrder, World, decimal, switches_of
+from brokersim.switches import BadSwitch
 from brokersim.tws.accounts import AccountRoom
 from brokersim.tws.advisor import AdvisorRoom
 from brokersim.tws.contracts import Contracts
@@ -27,7 +28,7 @@ from brokersim.tws.orders import OrderRoom
 from brokersim.tws.quotes import QuoteRoom
 from brokersim.tws.real_time_bars import RealTimeBarRoom
 from brokersim.tws.session import SessionRoom
-from brokersim.tws.switches import BadSwitch, Switches
+from brokersim.tws.switches import Switches
 from brokersim.tws.tick_by_tick import TickByTickRoom
 
 

@@ -7,21 +7,18 @@ Source: tws-api 1, 10, 20, 21.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
+
+from brokersim.switches import SwitchBoard
 
 Right = Literal["live", "delayed", "none"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 
 
-class BadSwitch(ValueError):
-    """No such switch, or not with this value; the text is one line that says what there is."""
-
-
 @dataclasses.dataclass
-class Switches:
+class Switches(SwitchBoard):
     """What this TWS is set to and allowed to."""
 
     read_only: bool = False
@@ -60,24 +57,3 @@ class Switches:
     """Bars of up to 30 seconds are refused with 162 when they are asked for too often (10)."""
     farm_notices: bool = True
     """2104, 2106 and 2158 after the connection (2.2)."""
-
-    def change(self, changes: Mapping[str, object]) -> None:
-        """Set switches from text or JSON values; :class:`BadSwitch`, with nothing changed, when one is wrong."""
-        fields = {field.name for field in dataclasses.fields(self)}
-        for name in changes:
-            if name not in fields:
-                raise BadSwitch(f"unknown switch {name!r}: one of {', '.join(sorted(fields))}")
-        wanted = {**dataclasses.asdict(self), **{name: _spelt(value) for name, value in changes.items()}}
-        try:
-            changed = msgspec.convert(wanted, Switches, strict=False)
-        except msgspec.ValidationError as error:
-            raise BadSwitch(f"switches: {error}") from error
-        for name in changes:
-            setattr(self, name, getattr(changed, name))
-
-
-_WORDS: dict[object, object] = {"on": True, "yes": True, "off": False, "no": False}
-
-
-def _spelt(value: object) -> object:
-    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
