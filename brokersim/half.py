@@ -133,8 +133,14 @@ def switch_prefix(broker: str) -> str:
 
 
 def switches_of(switches: Mapping[str, object], broker: str) -> dict[str, object]:
-    """One broker's own switches among those of all: ``tws.read_only`` is ``read_only`` of tws."""
+    """One broker's own switches among those of all: ``tws.read_only`` is ``read_only`` of tws.
+
+    Raises :class:`BadCall` for a prefix where there is none: the switch would be passed over without a word.
+    """
     prefix = switch_prefix(broker)
+    for name in switches:
+        if not prefix and name.startswith(f"{broker}."):
+            raise BadCall(f"unknown switch {name!r}: those of {broker} have no prefix")
     return {
         name[len(prefix) :]: value
         for name, value in switches.items()

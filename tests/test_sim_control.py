@@ -309,6 +309,8 @@ def test_running_refuses_in_words() -> None:
         pass
     with pytest.raises(BadCall, match="positions"), brokersim.running(positions=[{"broker": "vbrokers"}]):
         pass
+    with pytest.raises(BadCall, match="no prefix"), brokersim.running(switches={"vbrokers.err_style": "code"}):
+        pass
     stranger = {"broker": "vbrokers", "account": "DU1", "vt_symbol": "AAPL.SMART", "volume": 1, "price": 1}
     with pytest.raises(BadCall, match=r"no 'AAPL\.SMART' in account 'DU1'"), brokersim.running(positions=[stranger]):
         pass

@@ -339,9 +339,7 @@ def test_pre_and_post_market_by_setting(at_end: bool, over_limit: str, monkeypat
     # Every fifth minute is a fifth of the bars, so the limit is a fifth, too.
     monkeypatch.setattr("vnpy_vbrokers.history.MOST_BARS", 250)
     monkeypatch.setattr("tests.test_vb_history.MOST_BARS", 250)
-    monkeypatch.setattr(
-        "vnpy_vbrokers.history.REGION2MINUTES", dict.fromkeys(Region, 78)
-    )
+    monkeypatch.setattr("vnpy_vbrokers.history.REGION2MINUTES", dict.fromkeys(Region, 78))
     monkeypatch.setattr("vnpy_vbrokers.history.ALL_DAY", 200)
     first, last = datetime(2026, 3, 16, tzinfo=NEW_YORK), datetime(2026, 3, 28, tzinfo=NEW_YORK)
     for setting in ("否", "是"):
@@ -446,9 +444,7 @@ def test_a_window_that_fails_fails_the_whole_and_its_parts_are_kept(fault: Broke
     assert 50 < bench.clock.monotonic() < 65 if waited else bench.clock.monotonic() < 5
     bench.gateway.faults.clear()
     count = len(bench.gateway.asked)
-    assert [bar.datetime for bar in bench.bars(Interval.MINUTE, first)] == bench.starts(
-        first, bench.clock.now()
-    )
+    assert [bar.datetime for bar in bench.bars(Interval.MINUTE, first)] == bench.starts(first, bench.clock.now())
     whole = Bench()
     whole.bars(Interval.MINUTE, first)
     # Today's window, and on from where it ended.
@@ -534,12 +530,26 @@ def data_time(at: datetime, **setting: str) -> Iterator[Rig]:
 @pytest.mark.parametrize("stamp", ["end", "start"])
 def test_bars_equal_the_recorded_minutes(stamp: str) -> None:
     with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC)) as rig:
-        rig.sim.switches(**{"vbrokers.kl_minute_stamp": stamp})
+        rig.sim.switches(kl_minute_stamp=stamp)
         day = datetime(2013, 10, 8, tzinfo=UTC)
         bars = download(rig, "IBM.SMART", Interval.MINUTE, day, day + DAY)
         assert by_start(bars) == rows_of("IBM.SMART", "2013-10-08", "13:30", "20:00")
         assert {one.gateway_name for one in bars} == {"VBROKERS"}
         assert rig.contract("IBM.SMART").history_data
+
+
+@pytest.mark.parametrize(("setting", "first", "last"), [("是", "00:00", "24:00"), ("否", "13:30", "20:00")])
+def test_minutes_outside_the_regular_session_by_setting(setting: str, first: str, last: str) -> None:
+    """Where the Gateway gives them: the protocol has no way to ask for them."""
+    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC), 盘前盘后=setting) as rig:
+        rig.sim.switches(kl_extended_hours=True)
+        begin = datetime(2013, 10, 8, 4, tzinfo=UTC)  # midnight in New York
+        bars = by_start(download(rig, "AIG.SMART", Interval.MINUTE, begin, begin + DAY))
+        recorded = rows_of("AIG.SMART", "2013-10-08", "04:00", "24:00") | rows_of(
+            "AIG.SMART", "2013-10-09", "00:00", "04:00"
+        )
+        assert bars == {at: row for at, row in recorded.items() if first <= f"{at:%H:%M}" < last}
+        assert (len(bars) > 390) is (setting == "是")
 
 
 def test_the_split_of_apple() -> None:
@@ -617,8 +627,10 @@ def test_a_gateway_that_stays_away_is_given_up_and_what_came_is_kept() -> None:
         rig.connect()
         start = datetime.now(UTC) - 30 * DAY
         rig.sim.faults(
-            [{"broker": "vbrokers", "do": "refuse", "for_s": 60, "when": {"message": "/hq/KL", "nth": 4}},
-             {"broker": "vbrokers", "do": "drop", "when": {"message": "/hq/KL", "nth": 4}, "times": 99}]
+            [
+                {"broker": "vbrokers", "do": "refuse", "for_s": 60, "when": {"message": "/hq/KL", "nth": 4}},
+                {"broker": "vbrokers", "do": "drop", "when": {"message": "/hq/KL", "nth": 4}, "times": 99},
+            ]
         )
         with pytest.raises(HistoryError, match="已保留"):
             download(rig, "00700.SEHK", Interval.MINUTE, start)

@@ -129,7 +129,8 @@ class Bars:
     def _minute_rows(self, instrument: Instrument, cycle: MinuteCycle, asked: _Asked) -> list[dict[str, object]]:
         bars: list[Bar] = []
         for day in self._days(instrument, asked, min(asked.limit, cycle.max_days)):
-            found = merge(self._bars_of_day(instrument, day, asked.adjust), cycle.minutes)
+            extended = self._backend.switches.kl_extended_hours
+            found = merge(self._bars_of_day(instrument, day, asked.adjust, extended=extended), cycle.minutes)
             bars = [*found, *bars] if asked.back else [*bars, *found]
             if len(bars) > MAX_BARS:
                 self._check_limit(len(bars), MAX_BARS)
@@ -144,10 +145,15 @@ class Bars:
         return days[::-1][:count] if asked.back else [day for day in days if day >= asked.anchor][:count]
 
     def _bars_of_day(
-        self, instrument: Instrument, day: date, adjust: Literal["none", "forward", "backward"]
+        self,
+        instrument: Instrument,
+        day: date,
+        adjust: Literal["none", "forward", "backward"],
+        *,
+        extended: bool = False,
     ) -> list[Bar]:
-        start = self._midnight(day, instrument)
-        return self._backend.market.bars(instrument.vt_symbol, "1m", start, start + DAY, adjust=adjust)
+        start, market = self._midnight(day, instrument), self._backend.market
+        return market.bars(instrument.vt_symbol, "1m", start, start + DAY, adjust=adjust, extended=extended)
 
     # -- days --------------------------------------------------------------------------------------------------
 

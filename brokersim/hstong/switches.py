@@ -39,6 +39,8 @@ class Switches(SwitchBoard):
     """The format of OrderVo.date (7.6)."""
     kl_minute_stamp: Literal["end", "start"] = "end"
     """Whether a minute bar is stamped with its end or its start (6.3)."""
+    kl_extended_hours: bool = False
+    """Minute bars of US securities also before and after the regular session (6.3 does not say)."""
     kl_over_limit: Literal["truncate", "error"] = "truncate"
     """KL asked for more days or bars than the caps: cut to the cap, or 1016 (6.3)."""
     us_quote_without_segment: Literal["last_close", "live"] = "last_close"
