@@ -18,6 +18,8 @@ _VNTRADER.mkdir()
 (_VNTRADER / "broker_limits.json").write_text(
     json.dumps({"list_reads_per_second": 500, "orders_per_second": 200}), encoding="utf-8"
 )
+# Logins store passwords: never in the keychain of whoever runs the tests.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 os.environ["LANGUAGE"] = "zh_CN"  # the lines that tests wait for
 os.environ["VNPY_TESTS_FOLDER"] = _HOME.name
 _before = Path.cwd()

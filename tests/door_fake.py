@@ -118,7 +118,8 @@ class FakeGateway(BaseGateway):
         for symbol in {name.split(".")[0] for name in self.subscribed}:
             self.push_tick(symbol)
         for order in [order for order in self.orders.values() if order.is_active()]:
-            self.fill(order)
+            if order.price >= ASK if order.direction is Direction.LONG else order.price <= BID:
+                self.fill(order)
 
     def query_account(self) -> None:
         """Accounts are pushed."""

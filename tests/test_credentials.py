@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vnpy_brokerkit.credentials import MASK, Keychain, Secret, find_password, mask, store_password
+from vnpy_brokerkit.credentials import MASK, Keychain, Memory, Secret, Source, find_password, mask, store_password
 from vnpy_brokerkit.errors import CredentialsError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +93,12 @@ def _no_password_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def find(keychain: Keychain, typed: str = "", timeout: float = 5.0) -> Secret:
-    return asyncio.run(find_password("VBROKERS", "1", typed, ENV, timeout=timeout, keyring_backend=keychain))
+    return asyncio.run(find_password("VBROKERS", "1", typed, ENV, timeout=timeout, keyring_backend=keychain)).password
+
+
+def source(keychain: Keychain, typed: str = "", memory: Memory | None = None) -> tuple[str, Source]:
+    found = asyncio.run(find_password("VBROKERS", "1", typed, ENV, memory=memory, keyring_backend=keychain))
+    return found.password.reveal(), found.source
 
 
 def store(keychain: Keychain, timeout: float = 5.0) -> tuple[bool, str]:
@@ -108,6 +113,28 @@ def test_typed_comes_before_keychain_before_environment(monkeypatch: pytest.Monk
     assert find(keychain).reveal() == "from the keychain"
     assert find(keychain, "typed").reveal() == "typed"
     assert find(keychain, " ").reveal() == "from the keychain"
+
+
+def test_what_was_typed_and_is_in_no_keychain_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENV, "from the environment")
+    keychain, memory = DictKeychain(), Memory()
+    keychain.held["VBROKERS", "1"] = "from the keychain"
+    assert source(keychain, memory=memory) == ("from the keychain", Source.KEYCHAIN)
+    assert source(keychain, "typed", memory) == ("typed", Source.TYPED)
+    assert source(keychain, memory=memory) == ("typed", Source.MEMORY)
+    assert source(keychain, memory=Memory()) == ("from the keychain", Source.KEYCHAIN)
+    memory.forget("1")
+    memory.forget("1")
+    keychain.held.clear()
+    assert source(keychain, memory=memory) == ("from the environment", Source.ENVIRONMENT)
+
+
+def test_the_memory_shows_no_password() -> None:
+    memory = Memory()
+    memory.keep("1", Secret(WORD))
+    assert WORD not in f"{memory!r} {memory} {vars(memory)}"
+    with pytest.raises(TypeError):
+        pickle.dumps(memory)
 
 
 def test_a_typed_password_asks_no_keychain(hanging: HangingKeychain) -> None:
@@ -143,7 +170,7 @@ def test_the_loop_runs_on_while_the_keychain_hangs(hanging: HangingKeychain) -> 
         asked = asyncio.create_task(find_password("s", "a", "", ENV, keyring_backend=hanging))
         assert await asyncio.to_thread(hanging.asked.wait, 10)
         hanging.released.set()
-        return (await asked).reveal()
+        return (await asked).password.reveal()
 
     assert asyncio.run(scenario()) == WORD
 
@@ -187,7 +214,7 @@ def test_the_installed_keyring_is_the_default(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(keyring, "get_keyring", lambda: keychain)
     assert asyncio.run(store_password("s", "a", Secret(WORD), ENV)) == (True, "")
     assert keychain.held == {("s", "a"): WORD}
-    assert asyncio.run(find_password("s", "a", "", ENV)).reveal() == WORD
+    assert asyncio.run(find_password("s", "a", "", ENV)).password.reveal() == WORD
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

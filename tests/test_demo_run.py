@@ -57,12 +57,12 @@ def home(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def events_until_the_script_ends(child: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+def events_until_the_strategy_runs(child: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
     assert child.stdout is not None
     events = []
     for line in child.stdout:
         events.append(json.loads(line, parse_constant=pytest.fail))
-        if events[-1]["event"] == "log" and events[-1]["gateway"] == "DEMO" and "脚本结束" in events[-1]["msg"]:
+        if events[-1]["event"] == "log" and events[-1]["gateway"] == "DEMO" and "示例策略" in events[-1]["msg"]:
             break
     return events
 
@@ -87,7 +87,7 @@ def test_the_demo_trades_on_the_simulator_and_touches_nothing_else(home: Path, t
             late = threading.Timer(DEADLINE_S, child.kill)
             late.start()
             try:
-                events = events_until_the_script_ends(child)
+                events = events_until_the_strategy_runs(child)
                 assert child.stdout is not None
                 child.stdout.close()  # whoever read goes away, which ends the demo
                 child.stdout = None
@@ -106,11 +106,17 @@ def test_the_demo_trades_on_the_simulator_and_touches_nothing_else(home: Path, t
             of_leg = [trade for trade in trades if (trade["vt_symbol"], trade["direction"]) == (vt_symbol, direction)]
             assert sum(trade["volume"] for trade in of_leg) == 100
             assert len({trade["vt_tradeid"] for trade in of_leg}) == len(of_leg)
+    script = [event["msg"] for event in events if event["event"] == "log" and event["gateway"] == "DEMO"]
+    assert any("脚本结束" in line for line in script)
+    assert "已在 SPY.SMART 启动" in script[-1]
     orders = [event for event in events if event["event"] == "order"]
+    resting = [order["status"] for order in orders if order["vt_symbol"] == "AAPL.SMART"]
+    assert resting[0] == "SUBMITTING"
+    assert resting[-1] == "NOTTRADED"
     for vt_orderid in {order["vt_orderid"] for order in orders}:
         assert next(order["status"] for order in orders if order["vt_orderid"] == vt_orderid) == "SUBMITTING"
     quoted = {event["vt_symbol"] for event in events if event["event"] == "tick"}
-    assert quoted == {"IBM.SMART", "AAPL.SMART", "00700.SEHK", "09988.SEHK"}
+    assert quoted - {"SPY.SMART"} == {"IBM.SMART", "AAPL.SMART", "00700.SEHK", "09988.SEHK"}
     accounts = {event["accountid"] for event in events if event["event"] == "account"}
     assert "SIM-VBROKERS-USD" in accounts
     assert hashes(home) == before

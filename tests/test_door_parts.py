@@ -30,7 +30,7 @@ from vnpy_brokers import door, trader
 from vnpy_brokers import settings as door_settings
 from vnpy_brokers.console import LineWriter
 from vnpy_brokers.json_events import EVENT_NAMES, JsonEvents, event_line
-from vnpy_brokers.options import parse
+from vnpy_brokers.options import RpcOptions, parse
 from vnpy_brokers.qt_probe import why_no_window
 from vnpy_brokers.refusal import Refusal
 from vnpy_brokers.stopping import StopRequest
@@ -279,23 +279,32 @@ def free_address() -> str:
 
 
 def test_rpc_serves_on_loopback_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "127.0.0.1" in trader.RPC_REPLY_ADDRESS
-    assert "127.0.0.1" in trader.RPC_PUBLISH_ADDRESS
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trader, "RPC_REPLY_ADDRESS", free_address())
-    monkeypatch.setattr(trader, "RPC_PUBLISH_ADDRESS", free_address())
+    reply, publish = free_address(), free_address()
     first, second = trader.TraderEngine(EventEngine()), trader.TraderEngine(EventEngine())
     try:
-        first.start_rpc()
-        server = first.engines["RpcService"].server  # type: ignore[attr-defined] # of the app's engine
-        assert server.is_active()
-        with pytest.raises(Refusal, match=trader.RPC_REPLY_ADDRESS):
-            second.start_rpc()
+        first.start_rpc(RpcOptions(reply, publish, None))
+        with pytest.raises(Refusal, match=reply):
+            second.start_rpc(RpcOptions(reply, publish, None))
+        with pytest.raises(Refusal, match=r"tcp://0\.0\.0\.0:1"):
+            second.start_rpc(RpcOptions(reply, "tcp://0.0.0.0:1", None))
+        with pytest.raises(Refusal, match=r"vnpy_brokers\.rpc\.keys"):
+            second.start_rpc(RpcOptions("tcp://*:1", publish, tmp_path))
     finally:
         for engine in (first, second):
             engine.close()
-            # vn.py leaves its sockets to the garbage collector.
-            engine.engines["RpcService"].server._context.destroy(linger=0)  # type: ignore[attr-defined] # as above
+
+
+def test_rpc_options() -> None:
+    assert parse(["--rpc"]).rpc == RpcOptions("tcp://127.0.0.1:2014", "tcp://127.0.0.1:4102", None)
+    assert parse(["--rpc", "--rep", "a", "--pub", "b", "--keys", "/k"]).rpc == RpcOptions(
+        "a", "b", Path("/k").absolute()
+    )
+    assert parse([]).rpc is None
+    assert parse(["--remote"]).remote
+    for wrong in (["--keys", "k"], ["--pub", "b"], ["--remote", "--rpc"], ["--remote", "--demo"]):
+        with pytest.raises(Refusal):
+            parse(wrong)
 
 
 def drain(engine: MainEngine) -> None:

@@ -256,13 +256,70 @@ def test_rt_volume_gives_turnover_and_milliseconds(tmp_path: Path) -> None:
         trade(stream, 228.5, 100, 1000)
         stream.on_text(48, f"228.5;100;{int(at.timestamp() * 1000)};1000;228.1;true")
         await desk.settle()
-        stream.on_price(1, 228.4, 1)
+        trade(stream, 228.6, 100, 1100)
         await desk.settle()
 
     first, second = run(tmp_path, script, AAPL).ticks
     assert first.datetime == at
     assert first.turnover == 228100
     assert second.datetime == OPEN
+
+
+def test_a_quote_without_a_trade_stays_in_the_minute_of_the_last_one(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        stream = desk.stream()
+        await desk.clock.advance(30)
+        trade(stream, 228.5, 100, 1000)
+        await desk.settle()
+        for _news in range(2):
+            await desk.clock.advance(20)
+            stream.on_price(1, 228.4, 1 + desk.clock.monotonic())
+            await desk.settle()
+        trade(stream, 228.5, 100, 1100)
+        await desk.settle()
+
+    ticks = run(tmp_path, script, AAPL).ticks
+    end = OPEN + timedelta(seconds=60) - timedelta(microseconds=1)
+    assert [tick.datetime - OPEN for tick in ticks] == [
+        timedelta(seconds=30),
+        timedelta(seconds=50),
+        end - OPEN,
+        timedelta(seconds=70),
+    ]
+    assert [(tick.localtime or OPEN) - OPEN for tick in ticks] == [timedelta(seconds=s) for s in (30, 50, 70, 70)]
+
+
+def test_volume_before_the_first_price_of_the_day_opens_no_bar_at_the_previous_close(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        stream = desk.stream()
+        stream.on_price(9, 226.0, 0)
+        await desk.settle()
+        await desk.clock.advance(60)
+        stream.on_size(8, 70)  # an odd lot
+        await desk.settle()
+        trade(stream, 228.5, 100, 170)
+        await desk.settle()
+
+    ticks = run(tmp_path, script, AAPL).ticks
+    assert [(tick.last_price, tick.volume) for tick in ticks] == [(226, 0), (226, 0), (228.5, 170)]
+    assert [(tick.datetime - OPEN) >= timedelta(seconds=60) for tick in ticks] == [False, False, True]
+
+
+def test_a_trade_at_the_last_price_is_not_covered_by_the_next_one(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        stream = desk.stream()
+        trade(stream, 228.5, 100, 1000)
+        await desk.settle()
+        stream.on_size(5, 200)  # TWS tells what changed: the price of this trade is that of the one before
+        stream.on_size(8, 1200)
+        trade(stream, 228.7, 100, 1300)
+        await desk.settle()
+
+    ticks = run(tmp_path, script, AAPL).ticks
+    assert [(tick.last_price, tick.volume) for tick in ticks] == [(228.5, 1000), (228.5, 1200), (228.7, 1300)]
 
 
 def test_time_only_moves_forward(tmp_path: Path) -> None:
@@ -320,7 +377,7 @@ def test_a_new_day_begins_its_turnover_anew(tmp_path: Path) -> None:
         await desk.settle()
 
     desk = run(tmp_path, script, AAPL)
-    assert [t.turnover for t in desk.ticks] == [20_000_000, 21_000]
+    assert [(t.turnover, t.volume) for t in desk.ticks] == [(20_000_000, 100_000), (0, 0), (21_000, 100)]
 
 
 def test_what_nobody_shows_makes_prices_and_no_ticks(tmp_path: Path) -> None:

@@ -209,3 +209,38 @@ def test_an_object_with_other_words_is_a_bad_file(routes: Routes, tmp_path: Path
     routes.load(write(tmp_path / "r.json", line))
     assert routes.owner("AAPL.SMART") == "VBROKERS"
     assert len(routes.take_problems()) == 1
+
+
+@pytest.mark.parametrize(
+    "vt_symbol", ["aapl.SMART", "AAPL-USD-STK.SMART", "AAPL.US.SMART", "BRK B.SMART", "700.SEHK", "0700-HKD-STK.SEHK"]
+)
+def test_another_spelling_has_the_owner_of_the_instrument(vt_symbol: str) -> None:
+    both = Routes()
+    both.add("VBROKERS", VBROKERS, serves)
+    both.add("IBKR", IBKR)
+    assert both.owner(vt_symbol) == "VBROKERS"
+    assert both.owner("AAPL-CAD-STK.SMART") == "IBKR"
+    assert both.owner("265598.SMART") == "IBKR"
+
+
+def test_a_route_may_name_a_spelling_or_mean_the_instrument(routes: Routes, tmp_path: Path) -> None:
+    lines = {"AAPL.SMART": "IBKR", "IBM-USD-STK.SMART": {"quotes": "IBKR", "history": "IBKR", "orders": "IBKR"}}
+    routes.load(write(tmp_path / "broker_routes.json", lines))
+    for vt_symbol, owner in (
+        ("AAPL.SMART", "IBKR"),
+        ("AAPL-USD-STK.SMART", "IBKR"),
+        ("IBM.SMART", "VBROKERS"),
+        ("ibm.SMART", "VBROKERS"),
+        ("IBM-USD-STK.SMART", "IBKR"),
+    ):
+        assert (routes.owner(vt_symbol), routes.history(vt_symbol)) == (owner, owner), vt_symbol
+        assert routes.orders(vt_symbol, "s") == ("IBKR" if owner == "IBKR" else ""), vt_symbol
+
+
+def test_an_exchange_that_a_gateway_does_not_offer_is_not_its_spelling() -> None:
+    both = Routes()
+    both.add("VBROKERS", [*VBROKERS, Exchange.NYSE])
+    both.add("IBKR", [*IBKR, Exchange.NASDAQ])
+    assert both.owner("AAPL.NYSE") == "VBROKERS"
+    assert both.owner("AAPL.NASDAQ") == "IBKR"
+    assert both.owner("AAPL.BATS") == ""

@@ -229,9 +229,10 @@ def test_close_ends_in_time_leaves_no_thread_and_lists_what_stays(capfd: pytest.
         goes = rig.send("IBM.SMART", Direction.LONG, 4, 50)
         for order in (stays, goes):
             rig.wait_status(order, Status.NOTTRADED)
-        rig.cancel(goes)  # right before the end: it must still go out
+        rig.sim.faults([{"broker": "vbrokers", "do": "push", "mode": "late", "times": 4}])
         started = time.monotonic()
-        rig.close()
+        rig.cancel(goes)  # right before the end: it must still go out, and its end follows the answer
+        rig.gateway.close()
         assert time.monotonic() - started < 5
         assert gateway_threads() == []
         rig.gateway.close()  # a second time is harmless
@@ -241,6 +242,7 @@ def test_close_ends_in_time_leaves_no_thread_and_lists_what_stays(capfd: pytest.
         assert rig.sim.wire()["vbrokers"].get("/hq/Unsubscribe", 0) == 0
     err = capfd.readouterr().err
     assert stays.partition(".")[2] in err
+    assert goes.partition(".")[2] not in err
 
 
 def test_close_takes_five_seconds_at_most_whatever_the_broker_does() -> None:

@@ -19,7 +19,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,6 +39,7 @@ from vnpy.trader.object import (
     SubscribeRequest,
     TickData,
 )
+from vnpy.trader.utility import get_file_path
 
 from .books import Books
 from .clock import Clock, SystemClock
@@ -45,16 +47,22 @@ from .credentials import mask
 from .errors import BrokerError, HistoryError
 from .findings import Findings
 from .guard import Guard, Limits
+from .health import Condition, Health, Lamp, Latencies, Pulse
 from .history import Download, Parts, StrategyInitStopped, initialising_strategy, note_gateway
 from .i18n import _
 from .identity import OrderIds
 from .journal import Journal
+from .journal_reader import JournalRow, newest
 from .latch import person_connects
 from .lifecycle import Happening
+from .refusal import Refusal
 from .routes import registry_for
 from .session import Session
+from .settings import PASSWORD_KEYS
+from .settings_file import protect
 from .timing import Timing
 from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
+from .waiting import within
 
 HISTORY_LOOK = 1.0
 """Seconds between two looks of a waiting query_history at its download."""
@@ -72,6 +80,9 @@ class AsyncGateway(BaseGateway):
 
     ``clock`` and ``timing`` are handed in by tests; vn.py itself passes the engine and a name only.
     """
+
+    shorts = True
+    """Whether the broker lets anybody go short at all."""
 
     def __init__(
         self,
@@ -118,13 +129,29 @@ class AsyncGateway(BaseGateway):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._mutations: set[asyncio.Task[Any]] = set()
         """Orders and cancels on their way: what a close or a new connect() waits for."""
+        self._ending: set[str] = set()
+        """Orders whose cancel was asked for and whose end has not been heard of."""
+        self._ended = asyncio.Event()
+        """Set when an order has ended."""
         self._closing = False
+        self._problem = ""
+        """Why the last connect() made no session, in words."""
+        self.latencies = Latencies(self.clock)
+        """Round trips of requests; it outlives a session."""
+        self._pulse = Pulse(self)
         note_gateway(self)
 
     # ------------------------------------------------------------------ vn.py's side, any thread
 
     def connect(self, setting: dict[str, Any]) -> None:
-        """Connect with these settings; returns at once. Called again, it closes and connects anew."""
+        """Connect with these settings; returns at once. Called again, it closes and connects anew.
+
+        Who calls it may have written the settings to VN Trader's file: the password is taken out of that here, before
+        anything else can fail.
+        """
+        problem = protect(get_file_path(f"connect_{self.gateway_name.lower()}.json"), PASSWORD_KEYS)
+        if problem:
+            self.log(problem)
         self.connects += 1
         self._closing = False
         # Asked in the caller's thread: only there can an open connect dialog be seen.
@@ -140,7 +167,10 @@ class AsyncGateway(BaseGateway):
         No I/O, no lock, no waiting. Only SUBMITTING is pushed from here: refusals, too, come from a later turn of the
         loop, so that the caller knows the id before the first word about it (reference "vnpy-engine", trap 4).
         """
-        orderid = self.ids.next()
+        return self.send_order_as(req, self.ids.next())
+
+    def send_order_as(self, req: OrderRequest, orderid: str) -> str:
+        """The same under an id that another process gave out, of the shape and as unique as ``identity`` has it."""
         order = req.create_order_data(orderid, self.gateway_name)
         now = self.clock.now()
         order.datetime = now.astimezone(self.zone)
@@ -163,6 +193,18 @@ class AsyncGateway(BaseGateway):
         self._post(self._take_order, orderid, request, now, self.clock.monotonic())
         return order.vt_orderid
 
+    def knows_order(self, orderid: str, answer: Callable[[bool | None], None]) -> None:
+        """Tell whether an order of this id was ever taken, by this process or an earlier one; returns at once.
+
+        ``answer`` is called once from the loop thread, with None while the journal that would tell is not open.
+        """
+
+        def look() -> None:
+            known = self.tracker.get(orderid) is not None
+            answer(known if known or self.journal is not None else None)
+
+        self._post(look)
+
     def cancel_order(self, req: CancelRequest) -> None:
         """Ask for an order's cancel; returns at once."""
         self._post(self._cancel_order, req.orderid)
@@ -174,6 +216,35 @@ class AsyncGateway(BaseGateway):
     def query_position(self) -> None:
         """Read the positions soon."""
         self._post(self._query, "query_position")
+
+    def health(self) -> Health:
+        """Return how the gateway is, at most about a second old. Never waits."""
+        return self._pulse.now()
+
+    def stop_orders(self, on: bool) -> None:
+        """The kill switch: refuse every new order, in words, until it is taken back; cancels go on.
+
+        It holds at once, also for orders that wait to be sent, and over reconnects; not over a restart of the process.
+        """
+        # The one flag that other threads set: it must also hold for what a busy loop has not come to yet.
+        if self.guard.stopped is not on:
+            self.guard.stopped = on
+            self.log(_("紧急停止已启用：拒绝一切新委托，撤单照常") if on else _("紧急停止已解除：可以下单"))
+
+    def read_journal(self, search: str = "", limit: int = 500) -> Future[list[JournalRow]] | None:
+        """Return the newest entries of the order journal in which a text occurs, newest first, when they are read.
+
+        ``None`` while no journal is open. A journal of any length holds up neither the caller nor an order.
+        """
+        loop, journal = self._loop, self.journal
+        if loop is None or journal is None:
+            return None
+        work = newest(journal, search, limit)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, loop)
+        except RuntimeError:  # closed in this moment
+            work.close()
+            return None
 
     def query_history(self, req: HistoryRequest) -> list[BarData]:
         """Return the bars that start from ``start`` to ``end``, complete; the one call that blocks its caller.
@@ -249,6 +320,7 @@ class AsyncGateway(BaseGateway):
             loop.call_soon_threadsafe(loop.stop)
         thread.join(max(0.4, self.timing.close_most - (self.clock.monotonic() - started) - 0.1))
         self._loop = self._thread = None
+        self._pulse.end()
 
     # ------------------------------------------------------------------ what a plugin provides
 
@@ -256,6 +328,10 @@ class AsyncGateway(BaseGateway):
     def serves(vt_symbol: str) -> bool:
         """Tell by its canonical vt_symbol whether an instrument can be one of this gateway's."""
         return True
+
+    @abstractmethod
+    def cancel_all(self, market: str | Exchange = "") -> None:
+        """Cancel this gateway's working orders, of one market (a key of ``health().markets``) or of all, at once."""
 
     @abstractmethod
     def listed_since(self, exchange: Exchange, now: datetime) -> datetime:
@@ -279,6 +355,9 @@ class AsyncGateway(BaseGateway):
         data = self.tracker.order_data(order)
         data.datetime = order.time.astimezone(self.zone)
         order.shown = True
+        if not order.active:
+            self._ending.discard(order.orderid)
+            self._ended.set()
         self._books.follow(order)
         self._after_return(order, lambda: self.on_order(data))
 
@@ -294,6 +373,8 @@ class AsyncGateway(BaseGateway):
     async def intend(self, order: TrackedOrder) -> None:
         """Put an order on disk that is about to be sent; raise :class:`Refusal` where that can't be done."""
         await self._books.intend(order)
+        if stopped := self.guard.stop_reason():  # pulled while the checks and the disk took their time
+            raise Refusal(stopped)
 
     def note(self, order: TrackedOrder) -> None:
         """Put on disk where an order stands, though nothing changed that vn.py sees."""
@@ -418,12 +499,15 @@ class AsyncGateway(BaseGateway):
             await self._end_session()
             if self._closing:
                 return
+            self._problem = ""
             try:
                 self.session = self.open_session(setting, by_person)
             except BrokerError as error:
-                self.log(str(error))
-                return
-            self._runner = self._spawn(self.session.run(), "session")
+                self._problem = str(error)
+                self.log(self._problem)
+            else:
+                self._runner = self._spawn(self.session.run(), "session")
+            self._pulse.beat()
 
     def _reconnect(self, setting: dict[str, Any], by_person: bool) -> None:
         self._spawn(self._reconnect_now(setting, by_person), "connect")
@@ -442,6 +526,8 @@ class AsyncGateway(BaseGateway):
         order = self.tracker.take(orderid, request, time, born)
         if self._closing or not self.event_engine_runs():
             self.refuse(order, _("程序正在关闭，未发送"))
+        elif stopped := self.guard.stop_reason():
+            self.refuse(order, stopped)
         elif self.session is None:
             self.refuse(order, _("尚未连接，未发送；请先连接{}").format(self.gateway_name))
         elif self.clock.monotonic() - born > self.timing.order_max_age:
@@ -449,12 +535,31 @@ class AsyncGateway(BaseGateway):
         else:
             self._mutate(self.session.place(order), "order")
 
+    def condition(self) -> Condition:
+        """Say how the session and its channels are; for the loop thread."""
+        session, runner = self.session, self._runner
+        if session is None:
+            words = self._problem or _("尚未连接；请在“系统”菜单中连接")
+            return Condition(Lamp.FAILED if self._problem else Lamp.OFF, words, shorts=self.shorts)
+        condition = session.condition()
+        if session.failure:
+            return replace(condition, lamp=Lamp.FAILED, words=session.failure, next_try=None)
+        if runner is None or runner.done():
+            return replace(condition, lamp=Lamp.FAILED, words=_("连接已中止，原因见日志；请重新连接"), next_try=None)
+        return condition
+
+    def wall(self, monotonic: float) -> datetime:
+        """Return the instant of a second of the monotonic clock, in vn.py's zone."""
+        ago = timedelta(seconds=self.clock.monotonic() - monotonic)
+        return (self.clock.now() - ago).astimezone(self.zone)
+
     def _query(self, what: str) -> None:
         if self.session:
             getattr(self.session, what)()
 
     def _cancel_order(self, orderid: str) -> None:
         if self.session:
+            self._ending.add(orderid)
             self._mutate(self.session.cancel(orderid), "cancel")
         else:
             self.log(_("尚未连接，无法撤销委托{}；请先连接{}").format(orderid, self.gateway_name))
@@ -491,6 +596,7 @@ class AsyncGateway(BaseGateway):
                     target=self._run_loop, args=(self._loop,), name=f"{self.gateway_name}-loop", daemon=True
                 )
                 self._thread.start()
+                self._loop.call_soon_threadsafe(self._pulse.beat)
             return self._loop
 
     @staticmethod
@@ -523,14 +629,22 @@ class AsyncGateway(BaseGateway):
 
     async def _shut_down(self, done: threading.Event) -> None:
         try:
-            if self._mutations:
-                await asyncio.wait(set(self._mutations), timeout=self.timing.close_answers)
-                self._mutations.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(self.timing.close_answers, self._answers())
+            self._mutations.clear()
             self._list_what_stays()
             await self._end_session()
             await self._books.close()
         finally:
             done.set()
+
+    async def _answers(self) -> None:
+        """Return when what is on its way is answered, and what was cancelled has ended: that may follow its answer."""
+        if self._mutations:
+            await asyncio.wait(set(self._mutations))
+        while any(order.active and order.orderid in self._ending for order in self.tracker):
+            self._ended.clear()
+            await self._ended.wait()
 
     def _list_what_stays(self) -> None:
         """Name the orders that go on working without us, where a person sees it after the window has gone."""

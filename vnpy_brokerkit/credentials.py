@@ -1,8 +1,9 @@
 """Passwords: where they come from, how they are kept out of every text, and the system's keychain.
 
-Order (design, section 6): what was typed into the settings, the system's keychain, the environment variable. A keychain
-may be missing, locked, or waiting for a person to press a button in a window behind ours; so it is asked in a thread of
-its own that nobody has to wait for, neither the event loop nor the end of the process.
+Order (design, section 6): what was typed into the settings, now or earlier in this process where no keychain took it,
+the system's keychain, the environment variable. A keychain may be missing, locked, or waiting for a person to press a
+button in a window behind ours; so it is asked in a thread of its own that nobody has to wait for, neither the event
+loop nor the end of the process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from typing import NoReturn, Protocol, TypeVar
+from enum import Enum, auto
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, quote_plus
 
 from .errors import CredentialsError
@@ -89,29 +91,81 @@ class Keychain(Protocol):
     def set_password(self, service: str, username: str, password: str) -> None: ...
 
 
+class Source(Enum):
+    """Where a password came from; the remedy for a refused one depends on it."""
+
+    TYPED = auto()
+    MEMORY = auto()
+    """Typed earlier in this process, and in no keychain."""
+    KEYCHAIN = auto()
+    ENVIRONMENT = auto()
+
+
+class Found(NamedTuple):
+    """A password and where it was found."""
+
+    password: Secret
+    source: Source
+
+
+class Memory:
+    """The passwords that were typed in this process and are in no keychain, by account. One for a gateway's life.
+
+    VN Trader's field is empty at the second 连接, since connect() takes the password out of the file.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, Secret] = {}
+        self.told = False
+        """Whether the line that there is no keychain was written: once a process is enough."""
+
+    def keep(self, account: str, password: Secret) -> None:
+        """Remember what was typed for an account."""
+        self._held[account] = password
+
+    def get(self, account: str) -> Secret | None:
+        """What was typed last for an account, unless it was forgotten."""
+        return self._held.get(account)
+
+    def forget(self, account: str) -> None:
+        """The keychain has it, or the broker refused it."""
+        self._held.pop(account, None)
+
+    def __repr__(self) -> str:
+        return f"Memory({len(self._held)})"
+
+
 async def find_password(
     service: str,
     account: str,
     typed: str,
     env: str,
     *,
+    memory: Memory | None = None,
     setting: str = "交易密码",
     timeout: float = 5.0,
     keyring_backend: Keychain | None = None,
-) -> Secret:
-    """The password: ``typed``, else the keychain's for ``service`` and ``account``, else the variable ``env``.
+) -> Found:
+    """The password: ``typed``, else ``memory``'s, else the keychain's for ``service`` and ``account``, else ``env``'s.
 
-    The keychain is asked for ``timeout`` seconds at most (design, section 6) and never raises or blocks the loop.
-    Raises CredentialsError, which names ``setting`` and ``env``, when there is no password anywhere.
+    What was typed is kept in ``memory`` until a keychain has it (:func:`store_password`), so it is newer than the
+    keychain's. The keychain is asked for ``timeout`` seconds at most (design, section 6) and never raises or blocks the
+    loop. Raises CredentialsError, which names ``setting`` and ``env``, when there is no password anywhere.
     """
     if typed.strip():
-        return Secret(typed)
+        found = Found(Secret(typed), Source.TYPED)
+        if memory is not None:
+            memory.keep(account, found.password)
+        return found
+    kept = memory.get(account) if memory is not None else None
+    if kept is not None:
+        return Found(kept, Source.MEMORY)
     stored, reason = await _ask_keychain(lambda: _keychain(keyring_backend).get_password(service, account), timeout)
     if stored:
-        return Secret(stored)
+        return Found(Secret(stored), Source.KEYCHAIN)
     from_environment = os.environ.get(env, "")
     if from_environment:
-        return Secret(from_environment)
+        return Found(Secret(from_environment), Source.ENVIRONMENT)
     text = _("没有密码：请在连接设置中填写“{setting}”，或设置环境变量 {env}").format(setting=setting, env=env)
     if reason:
         text += _("（系统钥匙串：{reason}）").format(reason=reason)
@@ -157,6 +211,12 @@ def _keychain(backend: Keychain | None) -> Keychain:
     return keyring.get_keyring()
 
 
+def _reason(error: Exception) -> str:
+    """In a few words; keyring's own text for no keychain at all is an essay about packages."""
+    name = type(error).__name__
+    return _("此系统没有可用的钥匙串") if name == "NoKeyringError" else f"{name}: {error}"
+
+
 # A keychain thread that did not answer in time. While it still hangs, asking again would only add another thread, and
 # on some systems another window that asks the person for leave.
 _hanging: threading.Thread | None = None
@@ -180,7 +240,7 @@ async def _ask_keychain(call: Callable[[], T], timeout: float) -> tuple[T | None
         try:
             outcome = call(), ""
         except Exception as error:  # noqa: BLE001  # backends raise whatever their system raises; it is reported
-            outcome = None, f"{type(error).__name__}: {error}"
+            outcome = None, _reason(error)
         try:
             loop.call_soon_threadsafe(settle, outcome)
         except RuntimeError:

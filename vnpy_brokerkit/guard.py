@@ -86,17 +86,24 @@ class Guard:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.stopped = False
+        """The kill switch: no new order leaves. Set from any thread, and read where an order would leave."""
         self._second: deque[float] = deque()
         self._day: date | None = None
         self._today = 0
 
     def check(self, facts: OrderFacts, monotonic: float, today: date) -> str:
         """Return why the order must not leave, in words, or ``""``; an order that passes is counted."""
-        refusal = _shape(facts) or self._price(facts) or self._notional(facts) or self._rate(monotonic, today)
+        refusal = self.stop_reason() or _shape(facts) or self._price(facts) or self._notional(facts)
+        refusal = refusal or self._rate(monotonic, today)
         if not refusal:
             self._second.append(monotonic)
             self._today += 1
         return refusal
+
+    def stop_reason(self) -> str:
+        """Return why no order may leave at all, in words, or ``""``."""
+        return _("紧急停止中，新委托未发送；如需下单请先在“券商监控”中解除") if self.stopped else ""
 
     def resume(self, today: date, sent: int) -> None:
         """An earlier process sent orders on this day: they count, too."""

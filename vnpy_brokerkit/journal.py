@@ -94,6 +94,8 @@ class Journal:
         self._next = _Batch([], [])
         self._owed: deque[Operation] = deque(maxlen=MOST_OWED)
         self._writer: asyncio.Task[None] | None = None
+        self.commits = 0
+        """Grows with each commit: who read before has seen everything if it has not grown. For any thread to read."""
         self.trouble = ""
         """Why nothing can be written at present, or ``""``."""
         self.foreign: set[str] = set()
@@ -277,6 +279,7 @@ class Journal:
                 self._fail(batch, error)
             else:
                 self._owed.clear()
+                self.commits += 1
                 if self.trouble:
                     self.trouble = ""
                     self._log(_("委托日志恢复写入"))
@@ -334,6 +337,10 @@ class Journal:
             return int(row.fetchone()[0])
 
         return await self._call(count)
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a short query of somebody else after what was written before; it must change nothing."""
+        return await self._call(lambda: query(self._need()))
 
     def _positions(self) -> list[RunningPosition]:
         total: dict[tuple[str, str], tuple[Decimal, str]] = {}

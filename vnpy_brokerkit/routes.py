@@ -33,6 +33,7 @@ from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange
 
 from .i18n import _
+from .symbols import SymbolError, canonical_vt
 
 ROUTES_FILE = "broker_routes.json"
 STRATEGY = "strategy:"
@@ -106,19 +107,23 @@ class Routes:
         """The name of the gateway whose contract and ticks reach the engine, ``""`` where none serves the exchange.
 
         The user's routes first: exact, then the longest pattern. Else the first added gateway that serves the exchange.
+        Another spelling of an instrument (``AAPL-USD-STK.SMART``) has the owner of its canonical one, unless a route
+        names it as it is written.
         """
         known = self._owners.get(vt_symbol)
         if known is not None:
             return known
         with _lock:
-            owner = self._routed(vt_symbol, "quotes") or self._first_serving(vt_symbol)
+            home = _canonical(vt_symbol)
+            named = self._routed(vt_symbol, "quotes") or self._routed(home, "quotes")
+            owner = named or self._first_serving(home, vt_symbol)
             self._owners[vt_symbol] = owner
             return owner
 
     def history(self, vt_symbol: str) -> str:
         """The name of the gateway that gives the history of an instrument; its owner where no route says another."""
         with _lock:
-            found = self._routed(vt_symbol, "history")
+            found = self._routed(vt_symbol, "history") or self._routed(_canonical(vt_symbol), "history")
         return found or self.owner(vt_symbol)
 
     def orders(self, vt_symbol: str, strategy: str) -> str:
@@ -128,7 +133,8 @@ class Routes:
         that is not loaded is none, and its line counts for nothing here either.
         """
         with _lock:
-            fitting = [*self._fitting(STRATEGY + strategy), *self._fitting(vt_symbol)]
+            names = dict.fromkeys((vt_symbol, _canonical(vt_symbol)))
+            fitting = [*self._fitting(STRATEGY + strategy), *(line for name in names for line in self._fitting(name))]
             named = [r.orders for _line, r in fitting if r.orders in self._exchanges or r.orders != r.quotes]
         return next(filter(None, named), "")
 
@@ -158,10 +164,19 @@ class Routes:
             self._problems.setdefault(text.format(route=line, gateway=gateway_name), True)
         return ""
 
-    def _first_serving(self, vt_symbol: str) -> str:
-        exchange = vt_symbol.rpartition(".")[2]
-        serving = (name for name, served in self._exchanges.items() if exchange in served)
+    def _first_serving(self, vt_symbol: str, written: str) -> str:
+        """By its exchange as written: one that a gateway does not offer is none of its own."""
+        exchanges = {name.rpartition(".")[2] for name in (vt_symbol, written)}
+        serving = (name for name, served in self._exchanges.items() if exchanges <= served)
         return next((name for name in serving if self._serves[name](vt_symbol)), "")
+
+
+def _canonical(vt_symbol: str) -> str:
+    """The spelling by which owners are told apart: one instrument has one, however a strategy writes it."""
+    try:
+        return canonical_vt(vt_symbol)
+    except SymbolError:
+        return vt_symbol
 
 
 def _read_routes(path: Path) -> tuple[dict[str, Route], str]:

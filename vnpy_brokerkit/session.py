@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vnpy.trader.constant import Exchange
 from vnpy.trader.object import BarData, HistoryRequest
 
+from .health import Condition, Lamp
 from .tracker import TrackedOrder
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ class Session:
 
     def __init__(self, gateway: AsyncGateway) -> None:
         self.gateway = gateway
+        self.failure = ""
+        """Why it has given up until a person connects again, in words, or ``""``."""
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled."""
@@ -39,6 +42,10 @@ class Session:
 
     def reconcile_soon(self) -> None:
         """Compare everything with the broker soon, since somebody asked for it."""
+
+    def condition(self) -> Condition:
+        """Say how the channels are."""
+        return Condition(Lamp.GOOD)
 
     async def bars(self, request: HistoryRequest) -> list[BarData]:
         """Return the bars of a request, complete, oldest first. Raises :class:`BrokerError` rather than a part."""

@@ -59,8 +59,10 @@ from vnpy_brokerkit.routes import ROUTES_FILE, registry_for
 from vnpy_brokerkit.tracker import ZERO, exact, plain
 
 from .local_stops import StopKeepingCtaEngine
+from .monitor.shorts import warn_of_shorts
 from .saved_strategies import variables_of
 from .strategy_books import CountedFill, StrategyBooks
+from .zones import start_warning
 
 EVENT_ADOPT = "eBrokersAdopt"
 """Something may be ready to be told: the engine has its strategies, or one of them (by name) its saved data."""
@@ -105,6 +107,13 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         """Strategies whose quotes nobody gives, for want of a contract."""
         self._quoted_by: dict[str, str] = {}
 
+    def init_engine(self) -> None:
+        """Begin, once: vn.py's page does it when it is opened, and is shown what a script has begun before."""
+        if self._books is None:
+            super().init_engine()
+        for strategy in self.strategies.values():
+            self.put_strategy_event(strategy)
+
     def register_event(self) -> None:
         super().register_event()
         self.event_engine.register(EVENT_ADOPT, self.process_adopt_event)
@@ -113,6 +122,10 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         registry_for(self.event_engine).load(get_file_path(ROUTES_FILE))
         # VN Trader begins this engine when its window is opened, which may be long after a gateway was connected.
         self.event_engine.put(Event(EVENT_ADOPT, ""))
+        # Strategies and the back-tester read bars from the database; the door's line may be far away, or not there.
+        warning = start_warning(DB_TZ.key, self.clock.now())
+        if warning:
+            self.write_log(warning)
 
     def _init_strategy(self, strategy_name: str) -> None:
         strategy = self.strategies[strategy_name]
@@ -127,6 +140,10 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         if not known:
             self._unsubscribed.add(strategy_name)
         self.event_engine.put(Event(EVENT_ADOPT, strategy_name))
+
+    def start_strategy(self, strategy_name: str) -> None:
+        warn_of_shorts(self, strategy_name)
+        super().start_strategy(strategy_name)
 
     def remove_strategy(self, strategy_name: str) -> bool:
         removed: bool = super().remove_strategy(strategy_name)

@@ -1,4 +1,6 @@
-"""The scripted buy and sell of the demo, on the embedded simulators only.
+"""What the demo does by itself: a scripted buy and sell, an order that rests, and the example strategy.
+
+All of it on the embedded simulators only.
 
 Each leg of the script follows one table: it waits for a quote, buys, sells, and is done. An order that does not fill
 in time is cancelled and priced anew, a bounded number of times. At most one order of a leg is alive at any time: the
@@ -17,7 +19,7 @@ from threading import Event as Flag
 
 from vnpy.event import EVENT_TIMER, Event
 from vnpy.trader.constant import Direction, OrderType
-from vnpy.trader.engine import MainEngine
+from vnpy.trader.engine import BaseEngine, MainEngine
 from vnpy.trader.event import EVENT_ACCOUNT, EVENT_ORDER
 from vnpy.trader.object import ContractData, OrderData, OrderRequest, SubscribeRequest, TickData
 from vnpy.trader.utility import extract_vt_symbol
@@ -33,6 +35,8 @@ SUBSCRIBE_AGAIN_AFTER = 5
 NO_QUOTE_LINE_AFTER = 30
 
 MAX_ORDERS = 6  # of one stage of one leg
+BELOW = Decimal("0.97")
+"""The price of an order that rests, as a part of the best bid."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +55,21 @@ class Plan:
 
     subscribe: tuple[str, ...]
     trade: tuple[Trade, ...]
+    rest: tuple[Trade, ...] = ()
+    """Bought far below the market, so that there is a working order to look at, and to cancel."""
 
 
 PLANS: Mapping[str, Plan] = {
     "VBROKERS": Plan(
         subscribe=("IBM.SMART", "AAPL.SMART", "00700.SEHK", "09988.SEHK"),
         trade=(Trade("IBM.SMART", 100), Trade("09988.SEHK", None)),
+        rest=(Trade("AAPL.SMART", 100),),
     ),
     # What VBROKERS, the first of both, does not serve: of a symbol that both know only the owner's ticks are shown.
     "IBKR": Plan(
         subscribe=("EUR-USD-CASH.IDEALPRO", "ES-202612-USD-FUT.CME"),
         trade=(Trade("EUR-USD-CASH.IDEALPRO", 25_000), Trade("ES-202612-USD-FUT.CME", 1)),
+        rest=(Trade("EUR-USD-CASH.IDEALPRO", 25_000),),
     ),
 }
 
@@ -137,19 +145,22 @@ def _guarded(handler: Callable[[DemoScript, Event], None]) -> Callable[[DemoScri
     return guarded
 
 
-class DemoScript:
+class DemoScript(BaseEngine):
     """Subscribes the demo's symbols and trades them, driven by vn.py's events.
 
     All of its state belongs to the event thread: `start` only registers handlers, everything else happens in them,
-    and none of them waits. `finished` may be waited for from any thread.
+    and none of them waits. `finished` may be waited for from any thread. vn.py closes it after that thread has ended.
     """
 
     def __init__(self, main_engine: MainEngine, plans: Mapping[str, Plan] = PLANS) -> None:
-        self.main_engine = main_engine
+        super().__init__(main_engine, main_engine.event_engine, SOURCE)
         self.finished = Flag()
         names = [name for name in main_engine.get_all_gateway_names() if name in plans]
         self._watches = {name: Watch(name, plans[name].subscribe) for name in names}
         self._legs = [Leg(name, trade) for name in names for trade in plans[name].trade]
+        self._rests = [(name, trade) for name in names for trade in plans[name].rest]
+        """What has not been sent yet."""
+        self._resting: list[str] = []
 
     @property
     def legs(self) -> Iterable[Leg]:
@@ -158,10 +169,17 @@ class DemoScript:
 
     def start(self) -> None:
         """Begin. Call it before the gateways connect, so that no event is missed."""
-        event_engine = self.main_engine.event_engine
-        event_engine.register(EVENT_ACCOUNT, self._on_account)
-        event_engine.register(EVENT_ORDER, self._on_order)
-        event_engine.register(EVENT_TIMER, self._on_timer)
+        self.main_engine.engines[self.engine_name] = self
+        self.event_engine.register(EVENT_ACCOUNT, self._on_account)
+        self.event_engine.register(EVENT_ORDER, self._on_order)
+        self.event_engine.register(EVENT_TIMER, self._on_timer)
+
+    def close(self) -> None:
+        """Take back what rests; the gateways, which vn.py closes next, write it out."""
+        for vt_orderid in self._resting:
+            order = self.main_engine.get_order(vt_orderid)
+            if order is not None and order.is_active():
+                self.main_engine.cancel_order(order.create_cancel_request(), order.gateway_name)
 
     @_guarded
     def _on_account(self, event: Event) -> None:
@@ -177,6 +195,7 @@ class DemoScript:
             self._remind(watch)
         for leg in self._legs:
             self._advance(leg)
+        self._rests = [rest for rest in self._rests if not self._sent_to_rest(*rest)]
 
     @_guarded
     def _on_order(self, event: Event) -> None:
@@ -210,11 +229,11 @@ class DemoScript:
             if leg.age % REPRICE_AFTER == 0:
                 self._cancel(leg)
             return
-        tick = self.main_engine.get_tick(leg.trade.vt_symbol)
-        contract = self.main_engine.get_contract(leg.trade.vt_symbol)
-        if tick is None or contract is None or not (tick.ask_price_1 > 0 and tick.bid_price_1 > 0):
+        quoted = self._quoted(leg.trade.vt_symbol)
+        if quoted is None:
             return
-        if getattr(self.main_engine.gateways[leg.gateway_name], "embedded", False) is not True:
+        tick, contract = quoted
+        if not self._embedded(leg.gateway_name):
             self._log(_("演示：{} 连接的不是内置模拟，不发送任何委托").format(leg.gateway_name))
             self._move(leg, Happening.NOT_EMBEDDED)
             return
@@ -222,6 +241,36 @@ class DemoScript:
             self._move(leg, Happening.QUOTED)
             leg.remaining = leg.trade.volume or contract.min_volume
         self._send(leg, tick, contract)
+
+    def _sent_to_rest(self, gateway_name: str, trade: Trade) -> bool:
+        """Send an order that rests, once there is a quote; tell whether nothing more is to be done for it."""
+        quoted = self._quoted(trade.vt_symbol)
+        if quoted is None:
+            return False
+        tick, contract = quoted
+        if self._embedded(gateway_name):
+            request = OrderRequest(
+                symbol=contract.symbol,
+                exchange=contract.exchange,
+                direction=Direction.LONG,
+                type=OrderType.LIMIT,
+                volume=trade.volume or contract.min_volume,
+                price=resting_price(tick, contract.pricetick),
+                reference=REFERENCE,
+            )
+            self._resting.append(self.main_engine.send_order(request, gateway_name))
+        return True
+
+    def _quoted(self, vt_symbol: str) -> tuple[TickData, ContractData] | None:
+        """The two-sided quote of a symbol with its contract, if there is one yet."""
+        tick = self.main_engine.get_tick(vt_symbol)
+        contract = self.main_engine.get_contract(vt_symbol)
+        if tick is None or contract is None or not (tick.ask_price_1 > 0 and tick.bid_price_1 > 0):
+            return None
+        return tick, contract
+
+    def _embedded(self, gateway_name: str) -> bool:
+        return getattr(self.main_engine.gateways[gateway_name], "embedded", False) is True
 
     def _send(self, leg: Leg, tick: TickData, contract: ContractData) -> None:
         if leg.orders_sent >= MAX_ORDERS:
@@ -287,3 +336,18 @@ def marketable_price(direction: Direction, tick: TickData, pricetick: float, *, 
     if direction is Direction.LONG:
         return float(Decimal(str(tick.ask_price_1)) + step)
     return float(Decimal(str(tick.bid_price_1)) - step)
+
+
+def resting_price(tick: TickData, pricetick: float) -> float:
+    """A limit price to buy at that does not trade soon: 3 % below the best bid, on the tick grid."""
+    step = Decimal(str(pricetick))
+    return float(Decimal(str(tick.bid_price_1)) * BELOW // step * step)
+
+
+def start_demo(main_engine: MainEngine) -> None:
+    """Begin all of it. Call it in the demo's folder, when the gateways are added and before they connect."""
+    from .demo_strategy import DemoStrategy
+
+    script = DemoScript(main_engine)
+    DemoStrategy(main_engine, SOURCE, after=script.finished).start()
+    script.start()

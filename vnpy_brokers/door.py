@@ -25,7 +25,7 @@ from .qt_probe import why_no_window
 from .refusal import Refusal
 from .settings import Setting, defaults, demo_setting, read_saved, read_settings
 from .stopping import StopRequest, signals_request
-from .zones import zone_warning
+from .zones import start_warning
 
 if TYPE_CHECKING:
     from .trader import TraderEngine
@@ -76,9 +76,7 @@ def _prepare_vnpy(*, quiet: bool) -> None:
     except OSError as error:  # vn.py makes its folder when it is imported
         text = _("无法使用 vn.py 的文件夹 {}：{}。请换一个可写的目录运行")
         raise Refusal(text.format(error.filename, error.strerror)) from None
-    from tzlocal import get_localzone_name
-
-    warning = zone_warning(SETTINGS["database.timezone"], get_localzone_name(), datetime.now(timezone.utc))
+    warning = start_warning(SETTINGS["database.timezone"], datetime.now(timezone.utc))
     if warning:
         say(warning)
     if quiet and sys.stderr is not None and sys.stderr.isatty():
@@ -103,16 +101,16 @@ def _run(
     try:
         make_view = _window if gui else _json_lines if options.json else _terminal
         view = make_view(engine, options, stdout, stop)
-        engine.add_gateways(options.gateways)
+        engine.add_gateways(options.gateways, remote=options.remote)
         if gui:
             engine.add_apps(APPS)
         if options.rpc:
-            engine.start_rpc()
+            engine.start_rpc(options.rpc)
         chosen = _connect_settings(engine, options, settings, gui=gui)
         if options.demo:
-            from .demo import DemoScript
+            from .demo import start_demo
 
-            DemoScript(engine).start()
+            start_demo(engine)
         stop.listen()
         if not stop.requested():
             view(lambda: engine.connect_all(chosen))

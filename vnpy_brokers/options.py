@@ -12,7 +12,17 @@ from typing import NoReturn
 from vnpy_brokerkit.i18n import _
 
 from .refusal import Refusal
+from .rpc.addresses import PUBLISH_ADDRESS, REPLY_ADDRESS
 from .settings import choose_gateways
+
+
+@dataclass(frozen=True)
+class RpcOptions:
+    """Where to serve RPC, as the command line says it: addresses in ZeroMQ's form, and the folder of the keys."""
+
+    reply: str
+    publish: str
+    keys: Path | None
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,10 @@ class Options:
     settings: Path | None
     data: Path | None
     seconds: float | None
-    rpc: bool
+    rpc: RpcOptions | None
+    """Where to serve RPC, None where it was not asked for."""
+    remote: bool
+    """Whether the gateways are those of a server elsewhere."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,6 +54,10 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     if data is not None and not data.is_dir():
         raise Refusal(_("--data 的目录不存在：{}").format(data))
     settings = _absolute(given.settings)
+    if not given.rpc and any(value is not None for value in (given.rep, given.pub, given.keys)):
+        raise Refusal(_("--rep、--pub 和 --keys 只与 --rpc 一起使用"))
+    if given.remote and (given.rpc or given.demo or given.data):
+        raise Refusal(_("--remote 不能与 --rpc、--demo 或 --data 一起使用"))
     return Options(
         demo=given.demo,
         gui=not (given.no_gui or given.json),
@@ -49,7 +66,10 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         settings=settings,
         data=data,
         seconds=given.seconds,
-        rpc=given.rpc,
+        rpc=RpcOptions(given.rep or REPLY_ADDRESS, given.pub or PUBLISH_ADDRESS, _absolute(given.keys))
+        if given.rpc
+        else None,
+        remote=given.remote,
     )
 
 
@@ -67,7 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--settings", type=Path, metavar="FILE", help="连接设置（JSON）/ connect settings (JSON)")
     add("--data", type=Path, metavar="DIR", help="内置模拟回放的行情目录 / market data that the simulators replay")
     add("--seconds", type=_seconds, metavar="N", help="N 秒后自行退出 / end after N seconds")
-    add("--rpc", action="store_true", help="在本机提供 RPC 服务 / serve RPC on this machine")
+    add("--rpc", action="store_true", help="向其他进程提供这些接口 / serve these gateways to other processes")
+    add("--rep", metavar="ADDR", help=f"RPC 请求地址 / address for requests ({REPLY_ADDRESS})")
+    add("--pub", metavar="ADDR", help=f"RPC 推送地址 / address for news ({PUBLISH_ADDRESS})")
+    add("--keys", type=Path, metavar="DIR", help="RPC 密钥目录，非本机地址必需 / keys, needed beyond this machine")
+    add("--remote", action="store_true", help="使用 RPC 服务器的接口 / use the gateways of an RPC server")
     return parser
 
 

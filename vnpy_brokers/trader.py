@@ -12,25 +12,25 @@ from vnpy.trader.app import BaseApp
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.object import BarData, HistoryRequest, LogData
 
+from vnpy_brokerkit.errors import BrokerError
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.routes import registry_for
 
+from .options import RpcOptions
 from .refusal import Refusal
+from .rpc.gateway import RemoteGateway
+from .rpc.server import RpcServerEngine
 from .settings import gateway_class
 from .stopping import ends_in_time
 
 # Apps of the window, in menu order.
 APPS: Sequence[str] = (
+    "vnpy_brokers.monitor:BrokerMonitorApp",
     "vnpy_brokers.adopt:CtaStrategyApp",
     "vnpy_ctabacktester:CtaBacktesterApp",
     "vnpy_rpcservice:RpcServiceApp",
     "vnpy_datamanager:DataManagerApp",
 )
-RPC_APP = "vnpy_rpcservice:RpcServiceApp"
-
-# Whoever reaches these ports can run code in this process (vn.py's RPC is pickle), so loopback only.
-RPC_REPLY_ADDRESS = "tcp://127.0.0.1:2014"
-RPC_PUBLISH_ADDRESS = "tcp://127.0.0.1:4102"
 
 
 class TraderEngine(MainEngine):
@@ -57,10 +57,10 @@ class TraderEngine(MainEngine):
             gateway_name = routes.history(req.vt_symbol)
         return super().query_history(req, gateway_name)
 
-    def add_gateways(self, names: Sequence[str]) -> None:
-        """Add the gateways of these names, in this order."""
+    def add_gateways(self, names: Sequence[str], *, remote: bool = False) -> None:
+        """Add the gateways of these names, in this order; ``remote``: those of an RPC server."""
         for name in names:
-            self.add_gateway(gateway_class(name), name)
+            self.add_gateway(RemoteGateway if remote else gateway_class(name), name)
 
     def add_apps(self, apps: Sequence[str]) -> None:
         """Add the apps, each written as ``module:class``, once."""
@@ -80,11 +80,9 @@ class TraderEngine(MainEngine):
                 text = _("连接 {} 时出错（{}），请检查它的设置").format(name, type(error).__name__)
                 self.gateways[name].on_log(LogData(name, text, logging.ERROR))
 
-    def start_rpc(self) -> None:
-        """Serve this engine to other processes of this machine by vnpy_rpcservice. Raises `Refusal`."""
-        self.add_apps([RPC_APP])
-        service = import_module("vnpy_rpcservice.rpc_service.engine")
-        if not self.engines[service.APP_NAME].start(RPC_REPLY_ADDRESS, RPC_PUBLISH_ADDRESS):  # type: ignore[attr-defined] # RpcEngine's own method
-            text = _("RPC 服务无法在 {} 和 {} 启动，端口可能被占用：请关闭占用它的程序后重试")
-            raise Refusal(text.format(RPC_REPLY_ADDRESS, RPC_PUBLISH_ADDRESS))
-        self.write_log(_("RPC 服务已在 {} 和 {} 启动").format(RPC_REPLY_ADDRESS, RPC_PUBLISH_ADDRESS))
+    def start_rpc(self, options: RpcOptions) -> None:
+        """Serve the gateways to other processes. Raises `Refusal`."""
+        try:
+            self.add_engine(RpcServerEngine).start(options.reply, options.publish, options.keys)
+        except BrokerError as error:
+            raise Refusal(error.text) from None

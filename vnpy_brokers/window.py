@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import cast
 
 from PySide6 import QtCore, QtGui, QtWidgets
-from vnpy.event import Event
-from vnpy.trader.constant import Exchange
 from vnpy.trader.engine import MainEngine
-from vnpy.trader.event import EVENT_CONTRACT
-from vnpy.trader.object import ContractData
 from vnpy.trader.ui import MainWindow, create_qapp
-from vnpy.trader.utility import get_digits
+from vnpy.trader.ui.mainwindow import WidgetType
+from vnpy.trader.ui.widget import ContractManager, LogMonitor, OrderMonitor, TickMonitor, TradingWidget
 
 from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.symbols import SymbolError, canonical
 
+from . import rows
+from .connect_dialog import PrivateConnectDialog
+from .contract_finder import ContractFinder
+from .monitor import APP_NAME as MONITOR_APP
+from .monitor.ui.lamps import LampBar
 from .settings import DEMO_MARK
 from .stopping import StopRequest
+from .typing_panel import TypingPanel
 
 # Python runs its signal handlers between two bytecodes, and Qt's loop runs none: a timer wakes it up.
 WAKE_UP_MS = 200
@@ -27,46 +31,66 @@ WAKE_UP_MS = 200
 FIT_COLUMNS_AFTER_MS = (2_000, 4_000, 8_000)
 
 
-class TraderWindow(MainWindow):
-    """vn.py's main window that can also be closed without a question, and in the demo remembers nothing.
+OURS: Mapping[type[QtWidgets.QWidget], type[QtWidgets.QWidget]] = {
+    TradingWidget: TypingPanel,
+    TickMonitor: rows.TickMonitor,
+    LogMonitor: rows.LogMonitor,
+    ContractManager: ContractFinder,
+}
+"""What stands in the place of vn.py's own widgets."""
 
-    Its trading panel takes every spelling of a symbol, and shows the name and the decimals of a contract that is known
-    only after it was typed.
+
+class TraderWindow(MainWindow):
+    """vn.py's main window with our panel, quotes, dialogs and lamps.
+
+    It can also be closed without a question, and in the demo remembers nothing.
     """
 
-    _contract_came = QtCore.Signal(Event)
+    trading_widget: TypingPanel
 
     def __init__(self, main_engine: MainEngine, *, demo: bool) -> None:
         self._demo = demo
         self._question = True
         self._layouts: dict[str, QtCore.QByteArray] = {}
         super().__init__(main_engine, main_engine.event_engine)
-        self.trading_widget.symbol_line.returnPressed.connect(self._spell_symbol)
-        self._contract_came.connect(self._on_contract)
-        self.event_engine.register(EVENT_CONTRACT, self._contract_came.emit)
+        self._put_lamps()
         if demo:
             self._mark_as_demo()
+            self.trading_widget.takes_first = True
 
-    def _spell_symbol(self) -> None:
-        """Put the canonical spelling of what was typed into the panel: ticks come under that one alone."""
-        panel = self.trading_widget
-        typed = panel.symbol_line.text(), Exchange(panel.exchange_combo.currentText())
-        try:
-            symbol, exchange = canonical(*typed)
-        except SymbolError:
-            return  # the gateway says so too, in its log
-        index = panel.exchange_combo.findText(exchange.value)
-        if (symbol, exchange) != typed and index >= 0:
-            panel.symbol_line.setText(symbol)
-            panel.exchange_combo.setCurrentIndex(index)
-            panel.set_vt_symbol()
+    def init_dock(self) -> None:
+        """Let a double-click on an order fill the panel too: it cancels the order, as vn.py's does."""
+        super().init_dock()
+        for monitor in self.monitors.values():
+            if isinstance(monitor, OrderMonitor):
+                monitor.itemDoubleClicked.connect(self.trading_widget.update_with_cell)
 
-    def _on_contract(self, event: Event) -> None:
-        contract: ContractData = event.data
-        panel = self.trading_widget
-        if contract.vt_symbol == panel.vt_symbol:
-            panel.name_line.setText(contract.name)
-            panel.price_digits = get_digits(contract.pricetick)
+    def create_dock(
+        self, widget_class: type[WidgetType], name: str, area: QtCore.Qt.DockWidgetArea
+    ) -> tuple[WidgetType, QtWidgets.QDockWidget]:
+        """Make a dock, with our widget where there is one."""
+        ours = cast("type[WidgetType]", OURS.get(widget_class, widget_class))
+        return super().create_dock(ours, name, area)
+
+    def open_widget(self, widget_class: type[QtWidgets.QWidget], name: str) -> None:
+        """Open a window of an app or of the menu, ours where there is one."""
+        super().open_widget(OURS.get(widget_class, widget_class), name)
+
+    def connect_gateway(self, gateway_name: str) -> None:
+        """Open the connect dialog of a gateway."""
+        PrivateConnectDialog(self.main_engine, gateway_name).exec()
+
+    def _put_lamps(self) -> None:
+        """The health of the gateways, in sight of every page; a click opens the page that tells more."""
+        bar = LampBar(self.main_engine, self.event_engine, demo=self._demo)
+        bar.clicked.connect(self._open_monitor)
+        self.statusBar().addPermanentWidget(bar)
+
+    def _open_monitor(self) -> None:
+        for app in self.main_engine.get_all_apps():
+            if app.app_name == MONITOR_APP:
+                ui = import_module(f"{app.app_module}.ui")
+                self.open_widget(getattr(ui, app.widget_name), app.app_name)
 
     def _mark_as_demo(self) -> None:
         """Say in the title and, for a screen that shows no titles, in the menu bar's corner that nothing is real."""

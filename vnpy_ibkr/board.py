@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from vnpy.trader.constant import Product
 
+from vnpy_brokerkit.tick_time import TickTime
+
 from .contracts import Instrument
 
 ZERO = Decimal(0)
@@ -112,6 +114,9 @@ class Board:
     """Of the last trade, as TWS told it."""
     trade_news: datetime | None = None
     """The same in milliseconds, of a trade that was not given out yet."""
+    stamps: TickTime = field(default_factory=TickTime)
+    given: Decimal = ZERO
+    """The volume when it was last given out."""
     middle: Decimal = ZERO
     """Of bid and ask when both were last there."""
     depth_bids: Side = field(default_factory=Side)
@@ -168,8 +173,8 @@ class Board:
     def take_text(self, kind: int, text: str) -> bool:
         """The time of the last trade, or RT volume; return whether anything that is shown changed."""
         if kind in LAST_TIME:
-            self._take_time(_parse(text))
-            return self._see_delay(kind)
+            is_news = self._take_time(_parse(text))
+            return self._see_delay(kind) or (is_news and self.stamps.waiting is not None)
         return self._take_rt_volume(text) if kind == RT_VOLUME else False
 
     def take_number(self, kind: int, value: float) -> bool:
@@ -215,6 +220,7 @@ class Board:
             return False
         if volume * 2 < self.volume:
             self.turnover = ZERO
+            self.stamps.begin()
         traded = volume if not self.turnover else max(volume - self.volume, ZERO)
         self.turnover += traded * self.price() * self.instrument.size
         self.volume = volume

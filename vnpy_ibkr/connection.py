@@ -7,6 +7,7 @@ asked for again; or TWS itself lost IB's servers (1100), the socket lives, and r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from zoneinfo import ZoneInfo
@@ -23,6 +24,8 @@ from .wire.tws import Wire
 
 CLIENT_ID_IN_USE = "326"
 MOST_DOUBLINGS = 20
+RESET_FROM, RESET_TO = 23, 3
+"""New York's hours of IB's nightly resets, roughly."""
 LINK_LOST = frozenset({1100, 2110})
 LINK_BACK_DATA_LOST = 1101
 LINK_BACK_DATA_KEPT = 1102
@@ -67,8 +70,15 @@ class Connection:
         log: Callable[[str], None],
         on_up: Callable[[bool], Awaitable[None]],
         on_down: Callable[[], None],
+        on_round_trip: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.link = Link.DOWN
+        self.problem = ""
+        """Why there is no socket to TWS, in words."""
+        self.next_try: float | None = None
+        """Monotonic second at which the next try to connect begins, while one is waited for."""
+        self.broken_farms: dict[tuple[int, str], str] = {}
+        """By code and name of a data farm that is broken: what that means, in words."""
         self.port = ports[0]
         self._host = host
         self._ports = list(ports)
@@ -79,6 +89,10 @@ class Connection:
         self._log = log
         self._on_up = on_up
         self._on_down = on_down
+        self._on_round_trip = on_round_trip
+        self._measured = 0.0
+        """Monotonic second of the last question that was asked to be measured."""
+        self._heard: float | None = None
         self._patience = Patience(timing.repeat_line, clock)
         self._outage = Patience(timing.repeat_line, clock, growing=True)
         """For what is said again and again while an outage lasts."""
@@ -97,6 +111,18 @@ class Connection:
         return self._wire
 
     @property
+    def heard(self) -> float | None:
+        """Monotonic second at which TWS last sent anything."""
+        return self._wire.last_data if self._wire else self._heard
+
+    @property
+    def in_reset(self) -> bool:
+        """Whether a lost link to IB is probably the servers' nightly reset: its hours are not fixed and differ by
+        region (section 11), so this is New York's night."""
+        hour = self._clock.now().astimezone(ZoneInfo("America/New_York")).hour
+        return hour >= RESET_FROM or hour < RESET_TO
+
+    @property
     def up(self) -> bool:
         return self.link is Link.UP
 
@@ -106,7 +132,7 @@ class Connection:
             try:
                 wire = await self._connect()
             except ConnectionFailed as error:
-                await self._clock.sleep(self._say_refused(error))
+                await self._rest(self._say_refused(error))
                 continue
             self._refusals = 0
             self._outage.forget("refused")
@@ -115,13 +141,23 @@ class Connection:
                 await self._live(wire)
             finally:
                 self.link = Link.DOWN
+                self.problem = _("连接已断开")
+                self._heard = wire.last_data
                 self._wire = None
                 self._first_id = max(self._first_id, wire.first_free_id)
                 wire.close()
                 self._on_down()
             if self._clock.monotonic() - began < self._timing.reconnect:
                 # TWS takes us and something ends it at once: do not hammer.
-                await self._clock.sleep(self._timing.reconnect)
+                await self._rest(self._timing.reconnect)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait before the next try."""
+        self.next_try = self._clock.monotonic() + seconds
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.next_try = None
 
     async def close(self) -> None:
         """Close the socket; open orders stay at the broker."""
@@ -165,6 +201,7 @@ class Connection:
                 "无法连接TWS {}（{}）；请启动TWS或IB Gateway并登录，启用API（Enable ActiveX and Socket Clients），"
                 "核对“TWS端口”和受信任IP，将自动重连{}"
             ).format(where, error.text, self._window_hint())
+        self.problem = text
         if self._outage.may_say("refused"):
             self._log(text)
         return wait
@@ -181,6 +218,8 @@ class Connection:
     async def _live(self, wire: Wire) -> None:
         self._wire = wire
         self.link = Link.UP
+        self.problem = ""
+        self.broken_farms.clear()
         self._data_lost = True
         self._again.set()
         works = (self._synchronise(), self._heartbeat(wire), self._keep_awake(wire), wire.closed())
@@ -215,9 +254,13 @@ class Connection:
         """Find a socket that is open and dead: TCP alone may not tell for hours."""
         while True:
             await self._clock.sleep(self._timing.heartbeat / 2)
-            if self._clock.monotonic() - wire.last_data < self._timing.heartbeat:
-                continue
-            await self._prove_alive(wire)
+            now = self._clock.monotonic()
+            if now - wire.last_data >= self._timing.heartbeat:
+                await self._prove_alive(wire)
+            elif now - self._measured >= self._timing.heartbeat:
+                # Only to know how fast TWS is. One that is talking, and does not answer this, is not dead.
+                with contextlib.suppress(TimedOut):
+                    await self._ask_time(wire)
 
     async def _keep_awake(self, wire: Wire) -> None:
         """After a sleep of the machine the socket may be dead and still look open: it is asked at once."""
@@ -232,11 +275,17 @@ class Connection:
         """Return when TWS says anything. Raises :class:`TimedOut` when it does not."""
         asked = self._clock.monotonic()
         try:
-            await wire.ask_plain("currentTime", wire.client.reqCurrentTime, self._timing.heartbeat_answer)
+            await self._ask_time(wire)
         except TimedOut:
             if wire.last_data < asked:
                 raise
             # Whatever came instead: it lives.
+
+    async def _ask_time(self, wire: Wire) -> None:
+        """Ask what costs TWS nothing, and note how long the answer took. Raises :class:`TimedOut`."""
+        self._measured = self._clock.monotonic()
+        await wire.ask_plain("currentTime", wire.client.reqCurrentTime, self._timing.heartbeat_answer)
+        self._on_round_trip(self._clock.monotonic() - self._measured)
 
     # ------------------------------------------------------------------ codes
 
@@ -258,6 +307,15 @@ class Connection:
         elif code == COMPETING_SESSION:
             if self._patience.may_say("competing"):
                 self._log(_("行情被同一用户的另一会话占用（10197）；请退出另一处登录，恢复后自动继续"))
-        elif code in FARMS_BROKEN and self._patience.may_say(f"farm-{code}"):
-            self._log(_("{}（{}），等待自动恢复").format(_(BY_CODE[code].meaning), text))
+        elif code in FARMS_OK:
+            self.broken_farms.pop((code - 1, _farm(text)), None)
+        elif code in FARMS_BROKEN:
+            self.broken_farms[code, _farm(text)] = _(BY_CODE[code].meaning)
+            if self._patience.may_say(f"farm-{code}"):
+                self._log(_("{}（{}），等待自动恢复").format(_(BY_CODE[code].meaning), text))
         return True
+
+
+def _farm(text: str) -> str:
+    """A data farm's name is the last word of what TWS says of it (section 9.1); its OK is the code plus one."""
+    return text.rpartition(":")[2].strip()

@@ -18,6 +18,7 @@ from ib_async.contract import Contract, ContractDetails
 from vnpy.trader.constant import Exchange
 from vnpy.trader.object import ContractData
 
+from vnpy_brokerkit.aliases import Aliases, respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, InvalidRequest
@@ -37,7 +38,7 @@ from .instruments import (
     one_per_contract,
 )
 from .segments import segment_by_hours
-from .spelling import Key, spelling, to_queries, to_query, written_form
+from .spelling import Key, spelled, spelling, to_queries, to_query, written_form
 from .wire.tws import Wire
 
 __all__ = ["Contracts", "Instrument", "Key", "spelling", "to_query"]
@@ -74,6 +75,8 @@ class Contracts:
         self._keys: dict[int, Key] = {}
         """conId -> canonical key, also of contracts of earlier sessions."""
         self._aliases: dict[Key, Key] = {}
+        self._written = Aliases(spelled, log)
+        self._respelled: dict[Key, list[Key]] = {}
         self._missing: dict[Key, float] = {}
         self._told: dict[str, ContractData] = {}
         self._rules: dict[int, Bands] = {}
@@ -121,8 +124,24 @@ class Contracts:
         """Tell whether an instrument existed in an earlier session: if TWS denies it, it is TWS that is not ready."""
         return bool(self._cache.hints(f"{symbol}.{exchange.value}"))
 
+    def aliases(self, instrument: Instrument) -> list[Key]:
+        """The other spellings of an instrument in the user's settings."""
+        return self._spellings(instrument.key)
+
+    def _spellings(self, key: Key) -> list[Key]:
+        found = self._respelled.get(key)
+        if found is None:
+            asked = [other for other, home in self._aliases.items() if home == key]  # a conId is an alias, too
+            found = self._respelled[key] = self._written.of(key, *asked)
+        return found
+
+    def _tell_aliases(self, contract: ContractData) -> None:
+        for alias in self._spellings((contract.symbol, contract.exchange)):
+            self._on_contract(respelled(contract, alias))
+
     def load_cache(self) -> int:
         """Push the contracts seen before, so that RPC clients know them; return how many."""
+        self._written.renew()
         contracts = self._cache.load()
         if self._cache.problem:
             self._log(self._cache.problem)
@@ -132,6 +151,7 @@ class Contracts:
             if con_id:
                 self._keys.setdefault(con_id, (contract.symbol, contract.exchange))
             self._on_contract(contract)
+            self._tell_aliases(contract)
         return len(contracts)
 
     def save(self) -> None:
@@ -152,6 +172,10 @@ class Contracts:
         Who is not among :meth:`get` afterwards does not exist for TWS (:meth:`is_missing`). Raises
         :class:`BrokerError` where it could not be asked; what could be asked is learned all the same.
         """
+        if self._written.renew():
+            self._respelled.clear()
+            for contract in list(self._told.values()):
+                self._tell_aliases(contract)
         now = self._clock.monotonic()
         keys = [
             key
@@ -273,6 +297,8 @@ class Contracts:
         self._missing.pop(asked, None)
         if asked != key:
             self._aliases[asked] = key
+            self._respelled.pop(key, None)
+            self._tell_aliases(contract_data(instrument, self._gateway_name))
         self._tell(instrument)
 
     def _first_tick(self, key: Key, found: Found) -> Decimal:
@@ -297,3 +323,4 @@ class Contracts:
             },
         )
         self._on_contract(contract)
+        self._tell_aliases(contract)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,10 +12,13 @@ from zoneinfo import ZoneInfo
 from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.async_gateway import AsyncGateway
+from vnpy_brokerkit.errors import BrokerError, InvalidRequest
+from vnpy_brokerkit.health import Market
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.symbols import SymbolError
+from vnpy_brokerkit.tracker import TrackedOrder
 
-from .contracts import spelling
+from .contracts import Contracts, spelling
 from .session import IbkrSession
 from .settings import default_setting, read_settings
 
@@ -50,8 +56,12 @@ class IbkrGateway(AsyncGateway):
         Exchange.EUREX,
     ]
 
+    cancels_external = False
+    """Whether 全撤 means orders that were placed elsewhere too (外部委托); for any thread to read."""
+
     def open_session(self, setting: dict[str, Any], by_person: bool) -> IbkrSession:
         settings = read_settings(setting)
+        self.cancels_external = settings.cancel_external
         if settings.unknown_keys:
             self.log(_("忽略不认识的设置项：{}").format(_("、").join(settings.unknown_keys)))
         self.embedded = settings.embedded
@@ -68,16 +78,54 @@ class IbkrGateway(AsyncGateway):
         except SymbolError:
             return symbol, exchange
 
-    def cancel_all(self) -> None:
-        """Cancel this gateway's working orders one by one; returns at once.
+    def resolve(self, symbol: str, exchange: Exchange, tell: Callable[[str], None]) -> None:
+        """Find out what a conId or a written form stands for; returns at once.
+
+        ``tell`` gets its vt_symbol, in the loop thread, and is not called where TWS knows none: the subscription that
+        goes with the question says so.
+        """
+        self._post(self._resolve, (symbol, exchange), tell)
+
+    def _resolve(self, key: tuple[str, Exchange], tell: Callable[[str], None]) -> None:
+        rooms = self.session._rooms if isinstance(self.session, IbkrSession) else None
+        if rooms and rooms.connection.up:
+            self._spawn(_tell_of(rooms.contracts, key, tell), "resolve")
+
+    def cancel_all(self, market: str | Exchange = "") -> None:
+        """Cancel this gateway's working orders, of one exchange or of all, one by one; returns at once.
 
         Orders placed elsewhere are left alone unless 外部委托 is 显示，全撤包含 and this client id may cancel them.
+        Raises :class:`InvalidRequest` for an exchange that is none of this gateway's.
         """
-        self._post(self._cancel_all)
+        name = market.value if isinstance(market, Exchange) else market
+        names = [exchange.value for exchange in self.exchanges]
+        if name and name not in names:
+            raise InvalidRequest(_("没有市场“{}”；可用：{}").format(name, " / ".join(names)))
+        self._post(self._cancel_all, name)
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self, name: str) -> None:
         session = self.session
-        if isinstance(session, IbkrSession) and session.orders:
+        if not isinstance(session, IbkrSession) or not session.orders:
+            self.log(_("尚未连接，无法全撤；请先连接{}").format(self.gateway_name))
+        elif not name:
             self._mutate(session.orders.cancel_all(), "cancel-all")
         else:
-            self.log(_("尚未连接，无法全撤；请先连接{}").format(self.gateway_name))
+            for order in self._cancellable():
+                if order.exchange.value == name:
+                    self._mutate(session.orders.cancel(order.orderid), "cancel-all")
+
+    def markets(self) -> tuple[Market, ...]:
+        """Return the exchanges on which orders work that cancel_all means; for the loop thread."""
+        counts = Counter(order.exchange.value for order in self._cancellable())
+        return tuple(Market(name, name, orders) for name, orders in sorted(counts.items()))
+
+    def _cancellable(self) -> list[TrackedOrder]:
+        return [order for order in self.tracker.active() if not order.external or self.cancels_external]
+
+
+async def _tell_of(contracts: Contracts, key: tuple[str, Exchange], tell: Callable[[str], None]) -> None:
+    with contextlib.suppress(BrokerError):  # the subscription says so, and tries again
+        await contracts.ensure([key])
+        found = contracts.get(*key)
+        if found:
+            tell(found.vt_symbol)

@@ -16,10 +16,12 @@ from zoneinfo import ZoneInfo
 
 from vnpy.trader.object import TickData
 
+from vnpy_brokerkit.aliases import respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
+from vnpy_brokerkit.tick_time import NEVER
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Segment
 from vnpy_brokerkit.waiting import within
@@ -109,6 +111,11 @@ class MarketData:
     def lines_used(self) -> int:
         """Market data lines that are open at TWS."""
         return sum(line.alive for line in self._lines.values())
+
+    @property
+    def lines_most(self) -> int:
+        """Market data lines that may be open at once, as far as TWS has told."""
+        return self._limit
 
     def segment_of(self, board: Board) -> Segment:
         """The segment that an instrument trades in now."""
@@ -383,7 +390,9 @@ class MarketData:
     # ------------------------------------------------------------------ ticks
 
     def touch(self, line: LineStream) -> None:
-        """Something changed. What comes in one packet goes out as one tick."""
+        """Something changed. What comes in one packet goes out as one tick, up to the next trade at another price."""
+        if line.board.volume != line.board.given:
+            line.last_pending = True  # TWS does not repeat the price of a trade at the last one
         if not line.dirty:
             line.dirty = True
             if not self._dirty:
@@ -400,6 +409,7 @@ class MarketData:
         """Give out a board as it now is."""
         line.dirty = line.last_pending = False
         board = line.board
+        board.given = board.volume
         price = board.price()
         if not price:
             return
@@ -432,7 +442,7 @@ class MarketData:
         task.add_done_callback(self._tasks.discard)
 
     def _stamp(self, board: Board) -> datetime:
-        """The time of a tick: the trade's own where TWS told it to the millisecond, else arrival.
+        """When a tick's news is from: the trade's own time where TWS told it to the millisecond, else arrival.
 
         Where the market rests or the data is old, the whole second of the last trade is nearer than arrival.
         """
@@ -440,10 +450,14 @@ class MarketData:
         told, board.trade_news = board.trade_news, None
         if told is None and (board.delayed or self.segment_of(board) is Segment.CLOSED):
             told = board.trade_time
-        stamp = min(told, now) if told else now
-        return stamp if board.time is None else max(board.time, stamp)
+        return min(told, now) if told else now
 
     def _emit(self, board: Board) -> None:
-        board.time = self._stamp(board)
-        at, arrived = (moment.astimezone(self._zone) for moment in (board.time, self._clock.now()))
-        self._on_tick(make_tick(board, self._gateway_name, at, arrived, self.segment_of(board), self._reach))
+        at, arrived = (moment.astimezone(self._zone) for moment in (self._stamp(board), self._clock.now()))
+        tick = make_tick(board, self._gateway_name, at, arrived, self.segment_of(board), self._reach)
+        ticks = board.stamps.place(tick, board.trade_time if board.last else NEVER)
+        board.time = tick.datetime
+        for one in ticks:
+            self._on_tick(one)
+            for alias in self._contracts.aliases(board.instrument):
+                self._on_tick(respelled(one, alias))

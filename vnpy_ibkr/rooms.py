@@ -77,6 +77,7 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         log=gateway.log,
         on_up=hooks.synchronise,
         on_down=hooks.on_down,
+        on_round_trip=gateway.latencies.add,
     )
 
     def wire() -> Wire:

@@ -13,6 +13,7 @@ from vnpy.trader.utility import TEMP_DIR
 from vnpy_brokerkit import embedded, trading_hours
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError
 from vnpy_brokerkit.findings import Occasion
+from vnpy_brokerkit.health import Condition, Lamp, joined
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Gathered, Marks, Rounds, together, woken
 from vnpy_brokerkit.pacing import Patience
@@ -82,6 +83,7 @@ class IbkrSession(Session):
         try:
             host, ports = await self._find_tws()
         except BrokerError as error:
+            self.failure = error.text
             self._gateway.log(error.text)
             return
         self._gateway.routes.load(TEMP_DIR / ROUTES_FILE)
@@ -120,6 +122,42 @@ class IbkrSession(Session):
         if ends.tws is None:
             raise ConnectionFailed(_("内置模拟没有提供TWS"), about="brokersim")
         return ends.tws.host, (ends.tws.port,)
+
+    # ------------------------------------------------------------------ health
+
+    def condition(self) -> Condition:
+        lamp, words = self._lamp()
+        rooms = self._rooms
+        return Condition(
+            lamp,
+            words,
+            heard=rooms.connection.heard if rooms else None,
+            next_try=rooms.connection.next_try if rooms else None,
+            subscriptions=rooms.market_data.lines_used if rooms else 0,
+            subscriptions_most=rooms.market_data.lines_most if rooms else 0,
+            read_only=self._settings.read_only,
+            shorts=self._rights.can_short(),
+            markets=self._gateway.markets(),
+        )
+
+    def _lamp(self) -> tuple[Lamp, str]:
+        """The way has three parts: the socket to TWS, TWS's link to IB's servers, the data farms behind it."""
+        if self._rooms is None:
+            return Lamp.RECONNECTING, _("正在启动连接")
+        connection = self._rooms.connection
+        if connection.link is Link.DOWN:
+            return Lamp.RECONNECTING, connection.problem or _("正在连接TWS")
+        if connection.link is Link.STALE:
+            if connection.in_reset:
+                return Lamp.RESET, _("IB服务器每日重置（1100），暂停下单；通常几分钟后自动恢复")
+            return Lamp.DEGRADED, _("TWS与IB服务器的链路中断（1100），暂停下单；TWS会自动重连，请检查其网络")
+        if not self._ready:
+            return Lamp.RECONNECTING, _("已连接TWS，正在核对委托、持仓与行情")
+        blocked = "" if self._settings.read_only else self._rights.blocked()
+        farms = [_("{}（{}）").format(words, name) for (_code, name), words in connection.broken_farms.items()]
+        if blocked or farms:
+            return Lamp.DEGRADED, joined([blocked, *farms, *([_("等待自动恢复")] if farms else [])])
+        return Lamp.GOOD, ""
 
     # ------------------------------------------------------------------ vn.py's requests
 

@@ -24,7 +24,7 @@ from decimal import Decimal
 from ib_async.contract import Contract, ContractDetails
 from vnpy.trader.constant import Exchange
 
-from vnpy_brokerkit.symbols import MAX_LENGTH, SymbolError, canonical
+from vnpy_brokerkit.symbols import MAX_LENGTH, SymbolError, canonical, canonical_vt
 from vnpy_brokerkit.trading_hours import US_STOCK_VENUES
 
 Key = tuple[str, Exchange]
@@ -124,6 +124,18 @@ def spelling(symbol: str, exchange: Exchange) -> Key:
     if read is None:
         return symbol, exchange
     return _home(read, exchange)
+
+
+def spelled(vt_symbol: str) -> Key | None:
+    """The key of an instrument that a person wrote with its exchange, ``None`` where TWS could not be asked for it.
+
+    Raises :class:`SymbolError` for a text that can be no symbol.
+    """
+    symbol, _dot, exchange = vt_symbol.rpartition(".")
+    if exchange not in {one.value for one in Exchange}:
+        symbol, _dot, exchange = canonical_vt(vt_symbol).rpartition(".")
+    key = spelling(symbol, Exchange(exchange))
+    return key if to_query(*key) else None
 
 
 def _home(form: Form, exchange: Exchange) -> Key:

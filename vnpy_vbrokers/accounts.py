@@ -82,6 +82,11 @@ class Accounts:
         """What is held of one instrument, as last read."""
         return self._holdings.get((symbol, exchange))
 
+    def sellable(self, symbol: str, exchange: Exchange) -> Decimal:
+        """Shares of an instrument that could be sold when the holdings were last read."""
+        holding = self._holdings.get((symbol, exchange))
+        return max(holding.volume - holding.frozen, ZERO) if holding else ZERO
+
     async def read_positions(self, markets: Iterable[str] | None = None) -> None:
         """Read the holdings; what is not among them any more becomes 0. Raises :class:`BrokerError`."""
         for market in list(self._markets() if markets is None else markets):

@@ -83,10 +83,23 @@ class Connection:
         on_push_lost: Callable[[], None],
         on_refused_login: Callable[[BrokerError], None],
         on_good_login: Callable[[], None],
+        on_round_trip: Callable[[float], None],
     ) -> None:
         self.address = address
         self.phase = Phase.CONNECTING
         self.push_up = False
+        self.settled = False
+        """Whether everything was compared with the broker since the HTTP channel came up."""
+        self.problem = ""
+        """Why the HTTP channel is not up, in words."""
+        self.unanswered = 0
+        """Requests in a row that brought no usable answer, though the channel may look open."""
+        self.silence = ""
+        """What the last of them brought instead."""
+        self.heard: float | None = None
+        """Monotonic second of the last answer or pushed frame."""
+        self.next_try: float | None = None
+        """Monotonic second at which the next try to connect begins, while one is waited for."""
         self._cipher = cipher
         self._probe_market = probe_market
         self._clock = clock
@@ -97,6 +110,7 @@ class Connection:
         self._on_push_lost = on_push_lost
         self._on_refused_login = on_refused_login
         self._on_good_login = on_good_login
+        self._on_round_trip = on_round_trip
         self._wire = HttpWire(
             address.host,
             address.port,
@@ -168,6 +182,7 @@ class Connection:
                 self._restore.clear()
                 self.phase = Phase.UP
                 await self._on_up()
+                self.settled, self.problem = True, ""
                 self._outage.forget("http")
                 self._lost_logins = 0
                 await self._until_trouble()
@@ -175,14 +190,25 @@ class Connection:
                 if await self._login_is_over(error):
                     return
             except BrokerError as error:
-                self.phase = Phase.DOWN
+                self._go_down(error.text)
                 self._say_down(error)
-                await self._clock.sleep(self._timing.reconnect)
+                await self._rest(self._clock.sleep(self._timing.reconnect), self._timing.reconnect)
             except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection; it is told
-                self.phase = Phase.DOWN
+                self._go_down(repr(error))
                 if self._patience.may_say("fault"):
                     self._log(_("内部错误：{!r}；将自动重试，请将日志反馈给开发者").format(error))
-                await self._clock.sleep(self._timing.reconnect)
+                await self._rest(self._clock.sleep(self._timing.reconnect), self._timing.reconnect)
+
+    def _go_down(self, why: str) -> None:
+        self.phase, self.settled, self.problem = Phase.DOWN, False, why
+
+    async def _rest(self, work: Awaitable[None], seconds: float) -> None:
+        """Wait before the next try, which begins in so many seconds."""
+        self.next_try = self._clock.monotonic() + seconds
+        try:
+            await work
+        finally:
+            self.next_try = None
 
     async def _wait_for_push(self) -> None:
         """Both channels mostly come back together: one synchronisation then does for both."""
@@ -195,7 +221,7 @@ class Connection:
         """Return when a restore is wanted (session or push came back), or when the HTTP channel is lost."""
         await _first_of(self._restore.wait(), self._lost.wait())
         if self._lost.is_set():
-            self.phase = Phase.DOWN
+            self._go_down(_("连接中断"))
             if self._patience.may_say("lost"):
                 self._log(
                     _("与OpenAPI Gateway {}:{}的HTTP连接中断，正在重连").format(self.address.host, self.address.port)
@@ -218,16 +244,18 @@ class Connection:
         """
         if self._refused:
             self.phase = Phase.ENDED
+            self.problem = error.text
             self._on_refused_login(error)
             return True
-        self.phase = Phase.DOWN
+        self._go_down(error.text)
         wait = self._forbidden_until - self._clock.monotonic()
         if wait <= 0:
             self._say_down(error)
             wait = min(self._timing.reconnect * 2**self._lost_logins, self._timing.backoff_most)
             self._lost_logins += 1
         self._awake.clear()
-        await _first_of(self._clock.sleep(max(wait, self._timing.reconnect)), self._awake.wait())
+        wait = max(wait, self._timing.reconnect)
+        await self._rest(_first_of(self._clock.sleep(wait), self._awake.wait()), wait)
         return False
 
     def _say_down(self, error: BrokerError) -> None:
@@ -244,7 +272,7 @@ class Connection:
         if self._refused:
             raise self._refused
         try:
-            data = await self._wire.read(LOGIN, {"password": self._cipher()})
+            data = await self._timed(self._wire.read(LOGIN, {"password": self._cipher()}))
         except (ConnectionFailed, UnknownOutcome, ProtocolError):
             raise
         except BrokerError as error:
@@ -282,7 +310,8 @@ class Connection:
         if again:
             wait = min(self._timing.backoff_first * 5 * 2 ** (again - 1), self._timing.backoff_most)
             self._forbidden_until = now + wait
-            self.phase = Phase.DOWN  # before it is said: who reads the line must not find an open door
+            # Before it is said: who reads the line must not find an open door.
+            self._go_down(_("登录被其他程序挤下线"))
             self._log(
                 _("交易登录再次被挤下线（1013），{:.0f}秒内不再抢登；请退出其他使用该账户的程序，或重新连接").format(
                     wait
@@ -313,7 +342,7 @@ class Connection:
         while True:
             seen = self._logins
             try:
-                return await self._wire.read(route, params)
+                return await self._timed(self._wire.read(route, params))
             except BrokerError as error:
                 if needs_login(error):
                     if renewed:
@@ -327,13 +356,28 @@ class Connection:
                 wait = self._timing.retry_backoff[attempt - 1]
             await self._clock.sleep(wait * random.uniform(1.0, 1.2))
 
+    async def _timed(self, answer: Awaitable[Any]) -> Any:
+        """Wait for an answer, and note how long it took."""
+        asked = self._clock.monotonic()
+        try:
+            told = await answer
+        except (ConnectionFailed, UnknownOutcome, ProtocolError) as error:
+            if not error.code:  # a code is the answer of one that is there
+                self.unanswered += 1
+                self.silence = error.text
+            raise
+        self.unanswered = 0
+        self.heard = self._clock.monotonic()
+        self._on_round_trip(self.heard - asked)
+        return told
+
     async def mutate(self, route: str, params: dict[str, Any]) -> Any:
         """Send an order, a cancel or a change: one attempt, whatever happens. Raises :class:`BrokerError`."""
         if self.phase is not Phase.UP:
             raise ConnectionFailed(_("未连接"), about=route)
         seen = self._logins
         try:
-            return await self._wire.mutate(route, params)
+            return await self._timed(self._wire.mutate(route, params))
         except BrokerError as error:
             if needs_login(error):
                 # Clearly refused, so it is not sent again; the next one should find an open door.
@@ -406,6 +450,7 @@ class Connection:
                 if not self._push_dropped and self._patience.may_say("push-end"):
                     self._log(_("推送连接被Gateway关闭，将自动重连"))
                 return
+            self.heard = self._clock.monotonic()
             try:
                 for event in frames.feed(data):
                     self._on_push(event)

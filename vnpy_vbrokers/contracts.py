@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 from vnpy.trader.constant import Exchange, Product
 from vnpy.trader.object import ContractData
 
+from vnpy_brokerkit.aliases import Aliases, respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import N_, _
 from vnpy_brokerkit.price_grid import plausible_tick, tick_size
-from vnpy_brokerkit.symbols import SymbolError, canonical
+from vnpy_brokerkit.symbols import SymbolError, canonical, canonical_vt
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
 
 from .wire.schema import BasicQotRow, parse_basic_qot
@@ -114,6 +115,16 @@ def serves(vt_symbol: str) -> bool:
     return bool(_SERVED.fullmatch(vt_symbol))
 
 
+def spelled(vt_symbol: str) -> tuple[str, Exchange] | None:
+    """Return the key of an instrument as a person wrote it, ``None`` for what this broker can't know.
+
+    Raises :class:`SymbolError` for a text that can be no symbol.
+    """
+    name = canonical_vt(vt_symbol)
+    symbol, _dot, exchange = name.rpartition(".")
+    return (symbol, Exchange(exchange)) if serves(name) else None
+
+
 @dataclass(frozen=True)
 class Instrument:
     """What is known of one instrument. ``lot`` and ``tick`` are shares and price units; a lot of 0 is not known."""
@@ -183,6 +194,7 @@ class Contracts:
         self._known: dict[tuple[str, Exchange], Instrument] = {}
         self._told: dict[str, ContractData] = {}
         self._names: dict[tuple[str, Exchange], str] = {}
+        self._aliases = Aliases(spelled, log)
 
     # ------------------------------------------------------------------ what is known
 
@@ -190,8 +202,13 @@ class Contracts:
         """Return an instrument that was confirmed by the broker since the connect, or ``None``."""
         return self._known.get((symbol, exchange))
 
+    def aliases(self, instrument: Instrument) -> list[tuple[str, Exchange]]:
+        """The other spellings of an instrument in the user's settings."""
+        return self._aliases.of((instrument.symbol, instrument.exchange))
+
     def load_cache(self) -> int:
         """Push the contracts seen before, so that RPC clients know them; return how many."""
+        self._aliases.renew()
         contracts = self._cache.load()
         if self._cache.problem:
             self._log(self._cache.problem)
@@ -200,6 +217,7 @@ class Contracts:
             if contract.name != contract.symbol:
                 self._names[contract.symbol, contract.exchange] = contract.name
             self._on_contract(contract)
+            self._tell_aliases(contract)
         return len(contracts)
 
     def learn_name(self, symbol: str, exchange: Exchange, name: str) -> None:
@@ -224,6 +242,9 @@ class Contracts:
         Who is not among :meth:`get` afterwards does not exist for the broker. Raises :class:`BrokerError` where the
         broker could not be asked.
         """
+        if self._aliases.renew():
+            for contract in list(self._told.values()):
+                self._tell_aliases(contract)
         keys = [key for key in dict.fromkeys(wanted) if key not in self._known and key[1] in EXCHANGE2MARKET]
         rows = await self._learn(keys, subscribe=False)
         unseen = [key for key in keys if key not in self._known]
@@ -377,6 +398,11 @@ class Contracts:
         self._told[contract.vt_symbol] = copy(contract)
         self._cache.put(contract, {"data_type": str(instrument.data_type)})
         self._on_contract(contract)
+        self._tell_aliases(contract)
+
+    def _tell_aliases(self, contract: ContractData) -> None:
+        for alias in self._aliases.of((contract.symbol, contract.exchange)):
+            self._on_contract(respelled(contract, alias))
 
 
 def _key_of(code: str, batch: Mapping[str, tuple[str, Exchange]]) -> tuple[str, Exchange] | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.async_gateway import AsyncGateway
+from vnpy_brokerkit.credentials import Memory
 from vnpy_brokerkit.errors import InvalidRequest
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.symbols import SymbolError, canonical
@@ -28,6 +31,7 @@ class VbrokersGateway(AsyncGateway):
     """
 
     default_name: str = "VBROKERS"
+    shorts = False
     default_setting: dict[str, Any] = default_setting()
     exchanges: list[Exchange] = [  # noqa: RUF012  vn.py reads it from the class
         Exchange.SMART,
@@ -40,8 +44,17 @@ class VbrokersGateway(AsyncGateway):
         Exchange.AMEX,
     ]
 
+    cancels_external = False
+    """Whether 全撤 means orders of other programs too (外部委托); for any thread to read."""
+
+    @cached_property
+    def passwords(self) -> Memory:
+        """What was typed in this process and no keychain took."""
+        return Memory()
+
     def open_session(self, setting: dict[str, Any], by_person: bool) -> VbrokersSession:
-        settings = read_settings(setting, os.environ)
+        settings = replace(read_settings(setting, os.environ), memory=self.passwords)
+        self.cancels_external = settings.cancel_external
         if settings.unknown_keys:
             self.log(_("忽略不认识的设置项：{}").format(_("、").join(settings.unknown_keys)))
         self.embedded = settings.embedded
@@ -69,12 +82,15 @@ class VbrokersGateway(AsyncGateway):
         except SymbolError:
             return symbol, exchange
 
-    def cancel_all(self, market: str | Exchange) -> None:
-        """Cancel this gateway's working orders of one market in one request; returns at once.
+    def cancel_all(self, market: str | Exchange = "") -> None:
+        """Cancel this gateway's working orders of a market in one request, or of every market; returns at once.
 
         ``market`` is 港股, 美股, A股通 (or 沪股通, 深股通), the broker's code (K, P, t, v) or an Exchange. Orders of
         other programs are left alone unless 外部委托 is 显示，全撤包含. Raises :class:`InvalidRequest` otherwise.
         """
+        if not market:
+            self._post(self._cancel_everywhere)
+            return
         if isinstance(market, Exchange):
             found = EXCHANGE2MARKET.get(market)
             codes: tuple[str, ...] = (found.code,) if found else ()
@@ -83,6 +99,15 @@ class VbrokersGateway(AsyncGateway):
         if not codes:
             raise InvalidRequest(_("没有市场“{}”；可用：{}").format(market, " / ".join(MARKET_NAMES)))
         self._post(self._cancel_all, codes)
+
+    def _cancel_everywhere(self) -> None:
+        """One request for each market in which something works, and one line where nothing does."""
+        exchanges = {order.exchange for order in self.tracker.active()}
+        codes = tuple(code for code, market in MARKETS.items() if market.exchange in exchanges)
+        if codes:
+            self._cancel_all(codes)
+        else:
+            self.log(_("{}没有可撤的委托").format(self.gateway_name))
 
     def _cancel_all(self, codes: tuple[str, ...]) -> None:
         session = self.session

@@ -7,7 +7,6 @@ One :class:`Board` per instrument merges what arrives (a quote push carries few 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -16,6 +15,7 @@ from zoneinfo import ZoneInfo
 from vnpy.trader.constant import Exchange
 from vnpy.trader.object import TickData
 
+from vnpy_brokerkit.aliases import respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import _
@@ -24,10 +24,12 @@ from vnpy_brokerkit.symbols import SymbolError
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
 
-from .contracts import SUBSCRIBE, TIME2SEGMENT, TOPIC_QUOTE, Contracts, Instrument, Rows, from_code
+from .board import DEPTH, Board, Key, deepen
+from .contracts import SUBSCRIBE, TOPIC_QUOTE, Contracts, Rows, from_code
 from .wire.push import BookSide, BookUpdate, QuoteUpdate
-from .wire.schema import BasicQotRow, BookLevel, parse_order_book
-from .wire.values import parse_timestamp_text
+from .wire.schema import BasicQotRow, parse_order_book
+
+__all__ = ["Board", "Key", "MarketData"]
 
 ORDER_BOOK = "/hq/OrderBook"
 MOST_SUBSCRIBED = 200
@@ -37,67 +39,6 @@ TOPICS_NIGHT = (35, 36)
 """By analogy the US night session's quote and book, unconfirmed (section 6.8): asked for, and done without."""
 TOPICS_US_DEPTH = (26, 25)
 """TotalView, ArcaBook: more than one US level needs one of these rights (section 6.8)."""
-DEPTH = 5
-
-Key = tuple[str, Exchange]
-ZERO = Decimal(0)
-
-
-@dataclass
-class Board:
-    """What is known of one instrument's market. Prices in its currency, volumes in shares; zero: not known."""
-
-    instrument: Instrument
-    shown: bool = False
-    """Somebody subscribed it: ticks go to the engine. Otherwise it serves the profit of a position."""
-    pushed: bool = False
-    """It is among the Gateway's subscriptions."""
-    open: Decimal = ZERO
-    high: Decimal = ZERO
-    low: Decimal = ZERO
-    last: Decimal = ZERO
-    prev_close: Decimal = ZERO
-    volume: Decimal = ZERO
-    turnover: Decimal = ZERO
-    last_volume: Decimal = ZERO
-    bids: tuple[BookLevel, ...] = ()
-    asks: tuple[BookLevel, ...] = ()
-    time: datetime | None = None
-    segment: Segment | None = None
-    """The broker's own word, where it gave one."""
-    word_at: float = float("-inf")
-    """Monotonic second of the broker's last word about this instrument."""
-    push_at: float = float("-inf")
-    notified: dict[str, int] = field(default_factory=dict)
-    """Epoch milliseconds of the newest push of each kind: an older one that comes later is dropped."""
-
-    def is_late(self, kind: str, notify_ms: int) -> bool:
-        """Tell whether a push was overtaken by a newer one of its kind."""
-        if notify_ms and notify_ms < self.notified.get(kind, 0):
-            return True
-        self.notified[kind] = notify_ms
-        return False
-
-    def merge(self, news: QuoteUpdate | BasicQotRow, volume: Decimal | None) -> None:
-        """Take over what the news says; what it does not say stays."""
-        self.open = news.open_price or self.open
-        self.high = news.high_price or self.high
-        self.low = news.low_price or self.low
-        self.last = news.last_price or self.last
-        self.prev_close = news.last_close_price or self.prev_close
-        if volume is not None:
-            self.last_volume = max(volume - self.volume, ZERO) if self.volume else ZERO
-            self.volume = volume
-        self.turnover = news.turnover or self.turnover
-        said = TIME2SEGMENT.get(news.mkt_tm_type or 0)  # 0 or nothing: the broker is silent (section 4.3)
-        if news.is_suspended:
-            self.segment = Segment.CLOSED
-        else:
-            self.segment = said
-
-    def price(self) -> Decimal:
-        """The last price, or the previous close where nothing traded yet."""
-        return self.last or self.prev_close
 
 
 class MarketData:
@@ -157,11 +98,16 @@ class MarketData:
                 board.shown = True
                 self._emit(board)
             board.shown = board.shown or show
-        unseen = [(b.instrument.symbol, b.instrument.exchange) for b in fresh if _key(b) not in rows]
+        unseen = [(b.instrument.symbol, b.instrument.exchange) for b in fresh if b.key not in rows]
         if unseen:
             rows = {**rows, **await self._contracts.quotes(unseen)}
         self.take_rows({key: row for key, row in rows.items() if key in self._boards})
         await self._subscribe([board for board in fresh if board.instrument.quoted])
+
+    @property
+    def subscribed(self) -> int:
+        """Securities that the Gateway pushes."""
+        return sum(board.pushed for board in self._boards.values())
 
     async def resubscribe(self) -> None:
         """Subscribe everything again: the Gateway forgets when its session ends (section 6.8)."""
@@ -171,8 +117,7 @@ class MarketData:
         await self._subscribe(boards)
 
     async def _subscribe(self, boards: list[Board]) -> None:
-        taken = sum(board.pushed for board in self._boards.values())
-        room = max(0, MOST_SUBSCRIBED - taken)
+        room = max(0, MOST_SUBSCRIBED - self.subscribed)
         if len(boards) > room and not self._limit_told:
             self._limit_told = True
             self._log(_("订阅已达{}个上限，其余合约改用轮询，没有买卖五档").format(MOST_SUBSCRIBED))
@@ -217,10 +162,11 @@ class MarketData:
         board = self._of(news.security.code)
         if board is None or board.is_late("quote", news.notify_time):
             return
-        if news.volume is not None and news.volume < board.volume and not self._new_day(board, news.trade_time):
-            return  # late: a newer one was here already
+        volume, is_late = board.counted(news, news.volume)
+        if is_late:
+            return
         board.push_at = self._clock.monotonic()
-        self._apply(board, news, news.volume, self._stamp(news.notify_time))
+        self._apply(board, news, volume, self._stamp(news.notify_time))
 
     def on_book(self, news: BookUpdate) -> None:
         """A pushed side of the book: it replaces that side, and drops what it crosses on the other."""
@@ -229,11 +175,11 @@ class MarketData:
             return
         board.push_at = self._clock.monotonic()
         if news.side is BookSide.BID:
-            board.bids, other = _deepen(news.levels, board.bids, bid=True), board.asks
+            board.bids, other = deepen(news.levels, board.bids, bid=True), board.asks
             board.asks = tuple(ask for ask in other if not board.bids or ask.price > board.bids[0].price)
             half = bool(other) and not board.asks
         else:
-            board.asks, other = _deepen(news.levels, board.asks, bid=False), board.bids
+            board.asks, other = deepen(news.levels, board.asks, bid=False), board.bids
             board.bids = tuple(bid for bid in other if not board.asks or bid.price < board.asks[0].price)
             half = bool(other) and not board.bids
         # A market that moved beyond its old book: the other side's frame is on its way.
@@ -249,12 +195,11 @@ class MarketData:
             if board is None or instrument is None:
                 continue
             board.instrument = instrument
-            volume = row.day_volume
-            if volume is not None and volume < board.volume and not self._new_day(board, row.trade_time):
+            volume, is_late = board.counted(row, row.day_volume)
+            if is_late:
                 continue
-            zone = ZoneInfo(instrument.market.zone)
-            stamp = parse_timestamp_text(row.trade_time, zone) if board.time is None else self._clock.now()
             now = self._clock.now()
+            stamp = board.traded_at(row) if board.time is None else now
             self._apply(board, row, volume, min(stamp, now) if stamp else now)
 
     def lose_push(self) -> None:
@@ -266,11 +211,14 @@ class MarketData:
                 self._emit(board)
 
     def _apply(self, board: Board, news: QuoteUpdate | BasicQotRow, volume: Decimal | None, stamp: datetime) -> None:
-        before = _face(board)
+        before = board.face()
         board.merge(news, volume)
+        board.traded = board.traded_at(news) or board.traded
+        if volume is not None:
+            board.day = board.traded.date() if board.traded else stamp.astimezone(board.zone).date()
         board.word_at = self._clock.monotonic()
         first = board.time is None
-        if first or _face(board) != before:
+        if first or board.face() != before:
             self._forward(board, stamp)
             if board.shown and board.price():
                 self._emit(board)
@@ -283,12 +231,6 @@ class MarketData:
         if notify_ms > 0:
             return datetime.fromtimestamp(notify_ms / 1000, timezone.utc)
         return self._clock.now()
-
-    def _new_day(self, board: Board, trade_time: str) -> bool:
-        """A smaller day volume is a new day's when the quote's own date is later."""
-        zone = ZoneInfo(board.instrument.market.zone)
-        stamp = parse_timestamp_text(trade_time, zone)
-        return bool(stamp and board.time and stamp.date() > board.time.astimezone(zone).date())
 
     def _of(self, code: str) -> Board | None:
         try:
@@ -345,15 +287,21 @@ class MarketData:
         return board
 
     def segment_of(self, board: Board) -> Segment:
-        """The segment an instrument trades in now: the broker's word, else the calendar's label (design, section 5)."""
-        return segment(board.instrument.market.region, self._clock.now(), broker=board.segment)
+        """The segment an instrument trades in now: the broker's word, else the calendar's label (design, section 5).
+
+        The broker has words for the US day alone (section 4.3): elsewhere its "regular" says nothing of auctions.
+        """
+        region, now = board.instrument.market.region, self._clock.now()
+        if region is not Region.US and board.segment is not Segment.CLOSED and segment(region, now) is Segment.AUCTION:
+            return Segment.AUCTION
+        return segment(region, now, broker=board.segment)
 
     # ------------------------------------------------------------------ ticks
 
     def _emit(self, board: Board) -> None:
         assert board.time is not None
         # The name may have been learned since: quotes carry none.
-        board.instrument = instrument = self._contracts.get(*_key(board)) or board.instrument
+        board.instrument = instrument = self._contracts.get(*board.key) or board.instrument
         tick = TickData(
             gateway_name=self._gateway_name,
             symbol=instrument.symbol,
@@ -382,30 +330,7 @@ class MarketData:
             tick.limit_down = float(align(last * (1 - self._reach), tick_size, up=True))
             extra["synthetic_limit"] = True
         tick.extra = extra
-        self._on_tick(tick)
-
-
-def _key(board: Board) -> Key:
-    return board.instrument.symbol, board.instrument.exchange
-
-
-def _deepen(levels: tuple[BookLevel, ...], before: tuple[BookLevel, ...], *, bid: bool) -> tuple[BookLevel, ...]:
-    """Return a side after a push of it: a best price alone keeps the depth that a depth topic showed behind it."""
-    if len(levels) == 1 and len(before) > 1:
-        best = levels[0].price
-        levels += tuple(level for level in before if (level.price < best if bid else level.price > best))
-    return levels[:DEPTH]
-
-
-def _face(board: Board) -> tuple[object, ...]:
-    """What makes a new tick: everything that is shown, depth aside."""
-    return (
-        board.open,
-        board.high,
-        board.low,
-        board.last,
-        board.prev_close,
-        board.volume,
-        board.turnover,
-        board.segment,
-    )
+        for one in board.stamps.place(tick, board.traded):
+            self._on_tick(one)
+            for alias in self._contracts.aliases(instrument):
+                self._on_tick(respelled(one, alias))

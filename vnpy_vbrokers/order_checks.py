@@ -7,9 +7,10 @@ Everything that can be known to be wrong is refused here, in words, before a byt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
-from vnpy.trader.constant import Direction, OrderType
+from vnpy.trader.constant import Direction, Exchange, Offset, OrderType
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError
@@ -44,6 +45,7 @@ class OrderChecks:
         settings: Settings,
         markets: Callable[[], Iterable[str]],
         market_data: MarketData,
+        sellable: Callable[[str, Exchange], Decimal],
         guard: Guard,
         clock: Clock,
         timing: Timing,
@@ -52,6 +54,7 @@ class OrderChecks:
         self._settings = settings
         self._markets = markets
         self._market_data = market_data
+        self._sellable = sellable
         self._guard = guard
         self._clock = clock
         self._timing = timing
@@ -80,6 +83,7 @@ class OrderChecks:
         instrument = board.instrument
         self._align(order, instrument)
         odd_lot = self._is_odd_lot(order, instrument)
+        self._check_short(order)
         self._check_segment(order, board)
         refusal = self._guard.check(
             OrderFacts(
@@ -149,6 +153,21 @@ class OrderChecks:
             and ZERO < order.volume < instrument.lot
             and order.volume == order.volume.to_integral_value()
         )
+
+    def _check_short(self, order: TrackedOrder) -> None:
+        """A strategy's ``short`` opens a position that this broker refuses (reference section 9.1: a plain sale).
+
+        ``sell`` closes, and is the broker's to judge: what is held was read some seconds ago.
+        """
+        if order.direction is not Direction.SHORT or order.offset is not Offset.OPEN:
+            return
+        free = self._sellable(order.symbol, order.exchange)
+        if order.volume > free:
+            raise Refusal(
+                _("{}：可卖{}，卖出开仓{}会形成卖空，华盛通不支持，未发送；请改用只做多的策略，平仓请用sell").format(
+                    order.vt_symbol, free, order.volume
+                )
+            )
 
     def _check_segment(self, order: TrackedOrder, board: Board) -> None:
         if order.type is not OrderType.MARKET:

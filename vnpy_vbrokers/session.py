@@ -17,6 +17,7 @@ from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, HistoryError, PermissionDenied
 from vnpy_brokerkit.findings import Occasion
 from vnpy_brokerkit.guard import load_limits
+from vnpy_brokerkit.health import Condition, Lamp, Market
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Gathered, together
 from vnpy_brokerkit.pacing import Patience
@@ -31,7 +32,7 @@ from .connection import Address, Connection, Phase
 from .contracts import EXCHANGE2MARKET, MARKETS, Contracts
 from .history import History
 from .keepers import Keepers
-from .market_data import Key, MarketData
+from .market_data import MOST_SUBSCRIBED, Key, MarketData
 from .order_checks import OrderChecks
 from .order_sync import OrderSync
 from .orders import Orders
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 SUBSCRIBE_ORDERS = "/trade/TradeSubscribe"
 SIMULATED_PREFIX = "SIM-"
 ROUTES_FILE = "broker_routes.json"
+SILENT_AFTER = 2
+"""Requests in a row without an answer after which the lamp says so."""
 
 
 class VbrokersSession(Session):
@@ -83,9 +86,11 @@ class VbrokersSession(Session):
             address = await self._find_gateway()
             self._gateway.secrets = await self._access.find()
         except BrokerError as error:
+            self.failure = error.text
             self._gateway.log(error.text)
             return
         if not self._access.may_try(self._by_person):
+            self.failure = _("上次登录被拒绝，为避免账户被锁定不再自动重试；请检查交易密码后手动连接")
             return
         self._gateway.routes.load(TEMP_DIR / ROUTES_FILE)
         for line in self._gateway.routes.take_problems():
@@ -94,6 +99,9 @@ class VbrokersSession(Session):
         self._rooms = rooms = self._furnish(address)
         works = (rooms.connection.run(), *self._keepers.tasks(rooms))
         await together([asyncio.ensure_future(work) for work in works])
+        self.failure = _("交易登录被拒绝（{}），不再重试；请检查“交易密码”和“AES密钥”后重新连接").format(
+            rooms.connection.problem
+        )
 
     async def release(self) -> None:
         """Close the sockets, and let go of the embedded simulator."""
@@ -138,6 +146,7 @@ class VbrokersSession(Session):
             on_push_lost=self._on_push_lost,
             on_refused_login=self._access.refused,
             on_good_login=self._access.accepted,
+            on_round_trip=gateway.latencies.add,
         )
         contracts = Contracts(
             read=connection.read,
@@ -175,6 +184,7 @@ class VbrokersSession(Session):
             settings=settings,
             markets=lambda: self._markets,
             market_data=market_data,
+            sellable=accounts.sellable,
             guard=gateway.guarded_by(limits),
             clock=self._clock,
             timing=self._timing,
@@ -189,7 +199,7 @@ class VbrokersSession(Session):
             denied=self._deny,
             clock=self._clock,
             timing=self._timing,
-            on_change=lambda market: self._keepers.funds_wanted.set(),
+            on_change=self._keepers.moved,
         )
         order_sync = OrderSync(
             orders,
@@ -203,6 +213,51 @@ class VbrokersSession(Session):
         )
         history = History(gateway, settings, connection.read, contracts)
         return Rooms(connection, contracts, market_data, accounts, checks, orders, order_sync, history)
+
+    # ------------------------------------------------------------------ health
+
+    def condition(self) -> Condition:
+        lamp, words = self._lamp()
+        rooms = self._rooms
+        return Condition(
+            lamp,
+            words,
+            heard=rooms.connection.heard if rooms else None,
+            next_try=rooms.connection.next_try if rooms else None,
+            subscriptions=rooms.market_data.subscribed if rooms else 0,
+            subscriptions_most=MOST_SUBSCRIBED,
+            read_only=self._settings.read_only,
+            shorts=self._gateway.shorts,
+            markets=tuple(Market(code, _(MARKETS[code].name), self._cancellable(code)) for code in self._markets),
+        )
+
+    def _lamp(self) -> tuple[Lamp, str]:
+        """Two channels, HTTP and push: one of them alone is less than both, and the words say which is missing."""
+        if self._rooms is None:
+            return Lamp.RECONNECTING, _("正在启动连接")
+        connection = self._rooms.connection
+        if connection.phase is Phase.UP:
+            if not connection.settled:
+                return Lamp.RECONNECTING, _("已登录，正在核对委托、持仓与行情")
+            if connection.unanswered >= SILENT_AFTER:
+                return Lamp.DEGRADED, _("HTTP通道没有可用的应答（{}）；将自动重试").format(connection.silence)
+            if not connection.push_up:
+                return Lamp.DEGRADED, _("推送通道中断，改用轮询；请确认“推送端口”，将自动重连")
+            return Lamp.GOOD, ""
+        why = connection.problem
+        if not why:
+            return Lamp.RECONNECTING, _("正在登录OpenAPI Gateway")
+        if connection.push_up:
+            return Lamp.DEGRADED, _("HTTP通道中断（{}），推送通道正常；不能下单和撤单，将自动重连").format(why)
+        return Lamp.RECONNECTING, _("HTTP与推送通道均中断（{}）；请确认Gateway已启动并登录，将自动重连").format(why)
+
+    def _cancellable(self, code: str) -> int:
+        """How many orders a 全撤 of a market means."""
+        return sum(
+            EXCHANGE2MARKET[order.exchange].code == code and (not order.external or self._settings.cancel_external)
+            for order in self._gateway.tracker.active()
+            if order.exchange in EXCHANGE2MARKET
+        )
 
     # ------------------------------------------------------------------ vn.py's requests
 

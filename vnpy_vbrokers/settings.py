@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vnpy_brokerkit.credentials import Memory
 from vnpy_brokerkit.errors import InvalidRequest
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.settings import PASSWORD_KEYS, Reader, password_key
@@ -74,6 +75,8 @@ class Settings:
     cancel_external: bool
     forward_adjusted: bool
     unknown_keys: tuple[str, ...] = ()
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    """The gateway's, which holds what was typed at an earlier connect()."""
 
     @property
     def embedded(self) -> bool:

@@ -1,0 +1,191 @@
+"""The link is cut, the server restarts, answers are lost: nothing is lost or doubled, and clients are whole again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from vnpy.trader.constant import Direction, Status
+
+from tests.rpc_children import ClientProcess, ServerProcess, free_ports, processes, until
+from tests.rpc_desk import IBM, TENCENT, Client, Server, served, simulated
+from tests.rpc_proxy import Proxy
+from vnpy_brokers.rpc.gateway import PUBLISH_KEY, REPLY_KEY
+
+BACK_S = 10.0
+
+
+@contextmanager
+def cuttable() -> Iterator[tuple[Server, Client, Proxy, Proxy, Callable[[], None]]]:
+    """A server, and a client that reaches it through proxies."""
+    with ExitStack() as stack:
+        server, _clients = stack.enter_context(served(0))
+        replies, news = Proxy(server.rpc.reply_address), Proxy(server.rpc.publish_address)
+        client = Client()
+        for close in (replies.close, news.close, client.close):
+            stack.callback(close)
+        client.connect({REPLY_KEY: replies.address, PUBLISH_KEY: news.address})
+
+        def mend() -> None:
+            replies.mend()
+            news.mend()
+
+        yield server, client, replies, news, mend
+
+
+def test_what_happens_while_the_link_is_cut_is_told_once_when_it_is_back() -> None:
+    with cuttable() as (server, client, replies, news, mend):
+        sim = server.sim
+        client.subscribe(IBM, "VBROKERS")
+        price = round(client.wait_tick(IBM).last_price * 1.02, 2)
+        first = client.send("IBKR", IBM, Direction.LONG, 10, price)
+        client.wait_status(first, Status.ALLTRADED)
+        for proxy in (replies, news):
+            proxy.cut()
+        client.wait(lambda: not client.gateways["IBKR"].connected, "the cut")
+        refused = client.send("IBKR", IBM, Direction.LONG, 10, price)
+        assert "没有连接" in (client.wait_status(refused, Status.REJECTED).extra or {})["reason"]
+        at_server = [server.rigs[name].send(IBM, Direction.LONG, 7, price) for name in ("IBKR", "VBROKERS")]
+        for vt_orderid, name in zip(at_server, ("IBKR", "VBROKERS"), strict=True):
+            server.rigs[name].wait_status(vt_orderid, Status.ALLTRADED)
+        server.rigs["IBKR"].subscribe("AAPL.SMART")  # a contract that appears while nobody listens
+        server.rigs["VBROKERS"].subscribe("TSLA.SMART")
+        server.rigs["VBROKERS"].wait_tick("TSLA.SMART")
+        assert client.main.get_order(at_server[0]) is None
+        before = client.wait_tick(IBM).datetime
+        mend()
+        client.wait(lambda: client.gateways["IBKR"].connected, "the return", BACK_S)
+        client.wait_status(at_server[0], Status.ALLTRADED, deadline=BACK_S)
+        client.wait(lambda: client.main.get_contract("TSLA.SMART"), "the new contract", BACK_S)
+        client.wait(lambda: client.wait_tick(IBM).datetime > before, "quotes", BACK_S)
+        sim.pause()
+        client.wait_equal(sim)
+        assert any("连接中断" in line for line in client.seen.log_lines())
+        assert sim.wire()["tws"]["placeOrder"] == 2
+
+
+@pytest.mark.parametrize("which", ["replies", "news"])
+def test_one_port_alone_is_cut(which: str) -> None:
+    with cuttable() as (server, client, replies, news, mend):
+        sim = server.sim
+        client.subscribe(IBM, "VBROKERS")
+        price = round(client.wait_tick(IBM).last_price * 1.02, 2)
+        (replies if which == "replies" else news).cut()
+        gateway = client.gateways["IBKR"]
+        client.wait(lambda: not gateway.connected, "the cut")
+        told = server.rigs["IBKR"].send(IBM, Direction.LONG, 7, price)
+        server.rigs["IBKR"].wait_status(told, Status.ALLTRADED)
+        mend()
+        client.wait(lambda: gateway.connected, "the return", BACK_S)
+        sent = client.send("IBKR", IBM, Direction.LONG, 5, price)
+        client.wait_status(sent, Status.ALLTRADED)
+        sim.pause()
+        client.wait_equal(sim)
+
+
+def test_an_order_whose_answer_is_lost_is_placed_once() -> None:
+    with cuttable() as (server, client, replies, _news, mend):
+        sim = server.sim
+        client.subscribe(IBM, "VBROKERS")
+        price = round(client.wait_tick(IBM).last_price * 1.02, 2)
+        replies.deaf = True
+        sent = [client.send(name, IBM, Direction.LONG, 3, price) for name in ("IBKR", "VBROKERS")]
+        for vt_orderid in sent:
+            client.wait_status(vt_orderid, Status.ALLTRADED)  # the news comes by the other port
+        replies.cut()
+        client.wait(lambda: not client.gateways["IBKR"].connected, "the cut")
+        mend()
+        client.wait(lambda: client.gateways["IBKR"].connected, "the return", BACK_S)
+        sim.pause()
+        client.wait_equal(sim)
+        link = client.gateways["IBKR"]._link
+        assert link is not None
+        client.wait(lambda: link.room.drain(0.1), "nothing in doubt", BACK_S)
+        assert (sim.wire()["tws"]["placeOrder"], sim.wire()["vbrokers"]["/trade/TradeEntrust"]) == (1, 1)
+
+
+def test_a_cancel_without_a_connection_goes_out_when_there_is_one() -> None:
+    with cuttable() as (server, client, replies, news, mend):
+        client.subscribe(IBM, "VBROKERS")
+        low = round(client.wait_tick(IBM).last_price * 0.97, 2)
+        working = client.send("IBKR", IBM, Direction.LONG, 3, low)
+        client.wait_status(working, Status.NOTTRADED)
+        for proxy in (replies, news):
+            proxy.cut()
+        client.wait(lambda: not client.gateways["IBKR"].connected, "the cut")
+        client.cancel(working)
+        mend()
+        client.wait_status(working, Status.CANCELLED, deadline=BACK_S)
+        server.sim.pause()
+        client.wait_equal(server.sim)
+
+
+def test_the_server_restarts_and_a_client_dies(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        sim = stack.enter_context(simulated())
+        ports = free_ports(2)
+        server = ServerProcess(sim, tmp_path / "server", (ports[0], ports[1]))
+        stack.callback(lambda: server.end())
+        clients = [ClientProcess(tmp_path / f"client{number}") for number in range(3)]
+        for client in clients:
+            stack.callback(client.end)
+        server.wait_ready()
+        for client in clients:
+            client.connect(server.setting).do("subscribe", vt_symbol=TENCENT, name="VBROKERS")
+        for client in clients:
+            until(lambda: client.do("ticks", vt_symbol=TENCENT)["ticks"], "ticks")  # noqa: B023  asked at once
+        last = clients[0].do("ticks", vt_symbol=TENCENT)["ticks"][-1][1]
+        low, high = round(last * 0.97), round(last * 1.03)
+        held = [clients[0].send(name, TENCENT, "LONG", 200, high) for name in ("IBKR", "VBROKERS")]
+        working = [clients[1].send(name, TENCENT, "LONG", 100, low) for name in ("IBKR", "VBROKERS")]
+        for vt_orderid in held:
+            clients[0].wait_order(vt_orderid, "ALLTRADED")
+        for vt_orderid in working:
+            clients[1].wait_order(vt_orderid, "NOTTRADED")
+        clients[2].kill()
+        server.kill()
+        until(lambda: not clients[0].do("connected")["all"], "the loss seen")
+        # While no server is there: one position is sold elsewhere, one working order cancelled by nobody.
+        sim.order(TENCENT, "SHORT", 200, low)
+        server = ServerProcess(sim, tmp_path / "server", (ports[0], ports[1]))
+        server.wait_ready()
+        for client in clients[:2]:
+            until(lambda: client.do("connected")["all"], "the return", BACK_S)  # noqa: B023  asked at once
+        sim.pause()
+        for client in clients[:2]:
+            client.wait_equal(sim)
+        sim.resume()
+        # Its own order of before, under its own id.
+        clients[1].do("cancel", id=working[0])
+        clients[1].wait_order(working[0], "CANCELLED")
+        late = ClientProcess(tmp_path / "late")
+        stack.callback(late.end)
+        late.connect(server.setting)
+        sim.pause()
+        for client in (*clients[:2], late):
+            client.wait_equal(sim)
+        assert sim.wire()["tws"]["placeOrder"] == 2
+
+
+def test_clients_of_processes_survive_a_cut(tmp_path: Path) -> None:
+    with processes(tmp_path, 0) as (server, _clients, sim), ExitStack() as stack:
+        replies, news = Proxy(server.setting[REPLY_KEY]), Proxy(server.setting[PUBLISH_KEY])
+        client = ClientProcess(tmp_path / "client")
+        for close in (replies.close, news.close, client.end):
+            stack.callback(close)
+        client.connect({REPLY_KEY: replies.address, PUBLISH_KEY: news.address})
+        client.do("subscribe", vt_symbol=IBM, name="IBKR")
+        until(lambda: client.do("ticks", vt_symbol=IBM)["ticks"], "ticks")
+        for _round in range(3):
+            replies.cut()
+            news.cut()
+            until(lambda: not client.do("connected")["all"], "the cut")
+            replies.mend()
+            news.mend()
+            until(lambda: client.do("connected")["all"], "the return", BACK_S)
+            price = round(client.do("ticks", vt_symbol=IBM)["ticks"][-1][1] * 1.02, 2)
+            client.wait_order(client.send("IBKR", IBM, "LONG", 1, price), "ALLTRADED")
+        sim.pause()
+        client.wait_equal(sim)
