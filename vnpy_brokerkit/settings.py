@@ -7,6 +7,7 @@ are named and ignored, and a drop-down value that is not offered refuses to conn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .errors import InvalidRequest
@@ -15,6 +16,39 @@ from .i18n import _
 PASSWORD_KEY = "交易密码"
 PASSWORD_KEYS = ("交易密码", "交易密码 Password", "Password")
 """VN Trader masks a field by a word of its own locale; whichever was stored, the password is found."""
+
+NO_YES = ("否", "是")
+PRICE_ALIGN = ("拒绝", "向保守方向对齐")
+EXTERNAL = ("显示，全撤不含", "显示，全撤包含", "不显示")
+ADJUST = ("不复权", "前复权")
+
+
+@dataclass(frozen=True)
+class CommonSettings:
+    """What the dialogs of both brokers have, checked."""
+
+    extended: bool
+    """盘前盘后: orders, and history, also outside the regular session."""
+    preload: tuple[str, ...]
+    """vt_symbols in any spelling."""
+    read_only: bool
+    align: bool
+    """A price off the tick grid is moved to the cautious side instead of refused."""
+    show_external: bool
+    cancel_external: bool
+    """全撤 means orders that were placed elsewhere, too."""
+    forward_adjusted: bool
+
+
+def common_setting() -> dict[str, Any]:
+    """Return the keys with which both dialogs end, 盘前盘后 apart, in the dialog's order."""
+    return {
+        "预加载合约": "",
+        "只读": list(NO_YES),
+        "价格对齐": list(PRICE_ALIGN),
+        "外部委托": list(EXTERNAL),
+        "K线复权": list(ADJUST),
+    }
 
 
 def password_key() -> str:
@@ -76,6 +110,27 @@ class Reader:
         if not 0 < port < 65536:
             raise InvalidRequest(_("“{}”的值“{}”不是有效端口（1-65535），未连接；请修改").format(key, value))
         return port
+
+    def host(self, key: str) -> str:
+        """Return a host name or address, this machine's for a blank. Raises :class:`InvalidRequest` for odd text."""
+        host = self.text(key) or "127.0.0.1"
+        if any(c.isspace() or c in "/@?#" for c in host):
+            raise InvalidRequest(_("“{}”的值“{}”不是主机名或IP，未连接；请修改").format(key, host))
+        return host
+
+    def common(self) -> CommonSettings:
+        """Return what both dialogs have. Raises :class:`InvalidRequest` for a value that is not offered."""
+        external = self.choice("外部委托", EXTERNAL)
+        preload = self.text("预加载合约").replace("，", ",").replace(";", ",")
+        return CommonSettings(
+            extended=self.choice("盘前盘后", NO_YES) == "是",
+            preload=tuple(item.strip() for item in preload.split(",") if item.strip()),
+            read_only=self.choice("只读", NO_YES) == "是",
+            align=self.choice("价格对齐", PRICE_ALIGN) != "拒绝",
+            show_external=external != "不显示",
+            cancel_external=external == "显示，全撤包含",
+            forward_adjusted=self.choice("K线复权", ADJUST) == "前复权",
+        )
 
     def unknown(self) -> list[str]:
         """Return the keys that nobody asked for."""

@@ -87,9 +87,9 @@ class IbkrGateway(AsyncGateway):
         self._post(self._resolve, (symbol, exchange), tell)
 
     def _resolve(self, key: tuple[str, Exchange], tell: Callable[[str], None]) -> None:
-        rooms = self.session._rooms if isinstance(self.session, IbkrSession) else None
-        if rooms and rooms.connection.up:
-            self._spawn(_tell_of(rooms.contracts, key, tell), "resolve")
+        contracts = self.session.contracts if isinstance(self.session, IbkrSession) else None
+        if contracts:
+            self._spawn(_tell_of(contracts, key, tell), "resolve")
 
     def cancel_all(self, market: str | Exchange = "") -> None:
         """Cancel this gateway's working orders, of one exchange or of all, one by one; returns at once.

@@ -17,13 +17,14 @@ from vnpy_brokerkit.health import Condition, Lamp, joined
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Gathered, Marks, Rounds, together, woken
 from vnpy_brokerkit.pacing import Patience
+from vnpy_brokerkit.routes import ROUTES_FILE
 from vnpy_brokerkit.session import Session
 from vnpy_brokerkit.symbols import canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_brokerkit.wishes import symbols_in_use
 
 from .connection import Link
-from .contracts import Key, spelling
+from .contracts import Contracts, Key, spelling
 from .listener import Listener
 from .orders import Orders
 from .rights import Rights
@@ -32,8 +33,6 @@ from .settings import Settings, candidate_ports
 
 if TYPE_CHECKING:
     from .gateway import IbkrGateway
-
-ROUTES_FILE = "broker_routes.json"
 
 
 class IbkrSession(Session):
@@ -73,6 +72,11 @@ class IbkrSession(Session):
     def orders(self) -> Orders | None:
         """The orders' room, once there is a connection to have orders on."""
         return self._rooms.orders if self._rooms else None
+
+    @property
+    def contracts(self) -> Contracts | None:
+        """The contracts, while there is a connection to ask for more of them."""
+        return self._rooms.contracts if self._rooms and self._rooms.connection.up else None
 
     # ------------------------------------------------------------------ life
 

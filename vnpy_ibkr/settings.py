@@ -8,7 +8,7 @@ from typing import Any
 
 from vnpy_brokerkit.errors import InvalidRequest
 from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.settings import Reader
+from vnpy_brokerkit.settings import NO_YES, CommonSettings, Reader, common_setting
 
 ENVIRONMENTS = ("内置模拟", "模拟盘", "实盘")
 ENVIRONMENT2WORD = {"内置模拟": "embedded", "模拟盘": "paper", "实盘": "live"}
@@ -25,12 +25,7 @@ MARKET_DATA = ("实时，无权限时延迟", "实时", "延迟")
 MARKET_DATA2TYPE: Mapping[str, int] = dict(zip(MARKET_DATA, (DELAYED_DATA, LIVE_DATA, DELAYED_DATA), strict=True))
 """What is asked of TWS (tws-api 4.3): 3 gives live data where there is a right to it, and delayed data elsewhere."""
 DELAYED_ORDERS = ("禁止", "允许")
-EXTENDED = ("否", "是")
 TIME_IN_FORCE2TIF: Mapping[str, str] = {"当日": "DAY", "撤单前有效": "GTC"}
-READ_ONLY = ("否", "是")
-PRICE_ALIGN = ("拒绝", "向保守方向对齐")
-EXTERNAL = ("显示，全撤不含", "显示，全撤包含", "不显示")
-ADJUST = ("不复权", "前复权")
 
 MAX_CLIENT_ID = 2**31 - 1
 
@@ -46,18 +41,14 @@ def default_setting() -> dict[str, Any]:
         "账户类型": list(ACCOUNT_KINDS),
         "行情类型": list(MARKET_DATA),
         "延迟行情下单": list(DELAYED_ORDERS),
-        "盘前盘后": list(EXTENDED),
+        "盘前盘后": list(NO_YES),
         "有效期": list(TIME_IN_FORCE2TIF),
-        "预加载合约": "",
-        "只读": list(READ_ONLY),
-        "价格对齐": list(PRICE_ALIGN),
-        "外部委托": list(EXTERNAL),
-        "K线复权": list(ADJUST),
+        **common_setting(),
     }
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CommonSettings):
     """The values of one connect(), checked. ``account`` is one of the broker's ids, or blank."""
 
     environment: str
@@ -70,14 +61,7 @@ class Settings:
     data_type: int
     """TWS's market data type: 1 live, 3 delayed where there is no live."""
     delayed_orders_allowed: bool
-    extended: bool
     tif: str
-    preload: tuple[str, ...]
-    read_only: bool
-    align: bool
-    show_external: bool
-    cancel_external: bool
-    forward_adjusted: bool
     unknown_keys: tuple[str, ...] = ()
 
     @property
@@ -99,28 +83,17 @@ def read_settings(setting: Mapping[str, Any]) -> Settings:
     """Check a connect dialog's values. Raises :class:`InvalidRequest`, one clear line."""
     defaults = default_setting()
     read = Reader(setting, defaults)
-    host = read.text("TWS地址") or "127.0.0.1"
-    if any(c.isspace() or c in "/@?#" for c in host):
-        raise InvalidRequest(_("“{}”的值“{}”不是主机名或IP，未连接；请修改").format("TWS地址", host))
-    external = read.choice("外部委托", EXTERNAL)
-    preload = read.text("预加载合约").replace("，", ",").replace(";", ",")
     return Settings(
+        **vars(read.common()),
         environment=read.choice("环境", ENVIRONMENTS),
-        host=host,
+        host=read.host("TWS地址"),
         port=_whole(read, "TWS端口", 65535),
         client_id=_whole(read, "客户号", MAX_CLIENT_ID),
         account=read.text("交易账户"),
         account_kind=read.choice("账户类型", ACCOUNT_KINDS),
         data_type=MARKET_DATA2TYPE[read.choice("行情类型", MARKET_DATA)],
         delayed_orders_allowed=read.choice("延迟行情下单", DELAYED_ORDERS) == "允许",
-        extended=read.choice("盘前盘后", EXTENDED) == "是",
         tif=TIME_IN_FORCE2TIF[read.choice("有效期", tuple(TIME_IN_FORCE2TIF))],
-        preload=tuple(item.strip() for item in preload.split(",") if item.strip()),
-        read_only=read.choice("只读", READ_ONLY) == "是",
-        align=read.choice("价格对齐", PRICE_ALIGN) != "拒绝",
-        show_external=external != "不显示",
-        cancel_external=external == "显示，全撤包含",
-        forward_adjusted=read.choice("K线复权", ADJUST) == "前复权",
         unknown_keys=tuple(read.unknown()),
     )
 

@@ -21,6 +21,7 @@ from vnpy_brokerkit.health import Condition, Lamp, Market
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Gathered, together
 from vnpy_brokerkit.pacing import Patience
+from vnpy_brokerkit.routes import ROUTES_FILE
 from vnpy_brokerkit.session import Session
 from vnpy_brokerkit.symbols import SymbolError, canonical, canonical_vt
 from vnpy_brokerkit.tracker import TrackedOrder
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 SUBSCRIBE_ORDERS = "/trade/TradeSubscribe"
 SIMULATED_PREFIX = "SIM-"
-ROUTES_FILE = "broker_routes.json"
 SILENT_AFTER = 2
 """Requests in a row without an answer after which the lamp says so."""
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vnpy_brokerkit.credentials import Memory
-from vnpy_brokerkit.errors import InvalidRequest
-from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.settings import PASSWORD_KEYS, Reader, password_key
+from vnpy_brokerkit.settings import NO_YES, PASSWORD_KEYS, CommonSettings, Reader, common_setting, password_key
 
 from .wire.crypto import DEFAULT_KEY, decode_key
 
@@ -24,13 +22,8 @@ MARKETS2CODES: Mapping[str, tuple[str, ...]] = {
     "美股": ("P",),
     "A股通": ("t", "v"),
 }
-EXTENDED = ("否", "是")
 HK_LIMITS = ("自动", "增强限价", "限价")
 ODD_LOTS = ("拒绝", "碎股单")
-READ_ONLY = ("否", "是")
-PRICE_ALIGN = ("拒绝", "向保守方向对齐")
-EXTERNAL = ("显示，全撤不含", "显示，全撤包含", "不显示")
-ADJUST = ("不复权", "前复权")
 
 
 def default_setting() -> dict[str, Any]:
@@ -43,19 +36,15 @@ def default_setting() -> dict[str, Any]:
         password_key(): "",
         "AES密钥": DEFAULT_KEY,
         "市场": list(MARKETS2CODES),
-        "盘前盘后": list(EXTENDED),
+        "盘前盘后": list(NO_YES),
         "港股限价单": list(HK_LIMITS),
         "碎股卖出": list(ODD_LOTS),
-        "预加载合约": "",
-        "只读": list(READ_ONLY),
-        "价格对齐": list(PRICE_ALIGN),
-        "外部委托": list(EXTERNAL),
-        "K线复权": list(ADJUST),
+        **common_setting(),
     }
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CommonSettings):
     """The values of one connect(), checked. The password and the key are kept out of ``repr``."""
 
     environment: str
@@ -65,15 +54,8 @@ class Settings:
     password: str = field(repr=False)
     aes_key: str = field(repr=False)
     markets: tuple[str, ...]
-    extended: bool
     hk_limit: str
     odd_lots: bool
-    preload: tuple[str, ...]
-    read_only: bool
-    align: bool
-    show_external: bool
-    cancel_external: bool
-    forward_adjusted: bool
     unknown_keys: tuple[str, ...] = ()
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     """The gateway's, which holds what was typed at an earlier connect()."""
@@ -97,9 +79,7 @@ def read_settings(setting: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     """Check a connect dialog's values. Raises :class:`InvalidRequest` or :class:`CredentialsError`, one clear line."""
     read = Reader(setting, default_setting())
     environment = read.choice("环境", ENVIRONMENTS)
-    host = read.text("地址") or "127.0.0.1"
-    if any(c.isspace() or c in "/@?#" for c in host):
-        raise InvalidRequest(_("“地址”的值“{}”不是主机名或IP，未连接；请修改").format(host))
+    host = read.host("地址")
     port, push_port = read.port("端口"), read.port("推送端口")
     password = read.secret(*PASSWORD_KEYS)
     aes_key = read.text("AES密钥") or DEFAULT_KEY
@@ -107,10 +87,9 @@ def read_settings(setting: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         # The dialog always sends the key that it shows: a key in the environment beats the untouched default.
         aes_key = environ.get("VNPY_VBROKERS_AES_KEY") or aes_key
     decode_key(aes_key)
-    external = read.choice("外部委托", EXTERNAL)
     market = read.choice("市场", tuple(MARKETS2CODES))
-    preload = read.text("预加载合约").replace("，", ",").replace(";", ",")
     return Settings(
+        **vars(read.common()),
         environment=environment,
         host=host,
         port=port,
@@ -118,14 +97,7 @@ def read_settings(setting: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         password=password,
         aes_key=aes_key,
         markets=MARKETS2CODES[market],
-        extended=read.choice("盘前盘后", EXTENDED) == "是",
         hk_limit=read.choice("港股限价单", HK_LIMITS),
         odd_lots=read.choice("碎股卖出", ODD_LOTS) == "碎股单",
-        preload=tuple(item.strip() for item in preload.split(",") if item.strip()),
-        read_only=read.choice("只读", READ_ONLY) == "是",
-        align=read.choice("价格对齐", PRICE_ALIGN) != "拒绝",
-        show_external=external != "不显示",
-        cancel_external=external == "显示，全撤包含",
-        forward_adjusted=read.choice("K线复权", ADJUST) == "前复权",
         unknown_keys=tuple(read.unknown()),
     )
