@@ -33,7 +33,14 @@ T = TypeVar("T")
 class Server:
     """Both gateways on one simulator, in this process, served."""
 
-    def __init__(self, sim: Simulation, *, names: Iterable[str] = NAMES, keys: Path | None = None) -> None:
+    def __init__(
+        self,
+        sim: Simulation,
+        *,
+        names: Iterable[str] = NAMES,
+        keys: Path | None = None,
+        ends: tuple[str, str] = (FREE, FREE),
+    ) -> None:
         self.sim = sim
         self.rigs: dict[str, Rig] = {}
         self.events = EventEngine()
@@ -45,7 +52,7 @@ class Server:
             rig.gateway = rig.add(name)
             self.rigs[name] = rig
         self.rpc = self.main.add_engine(RpcServerEngine)
-        self.rpc.start(FREE, FREE, keys)
+        self.rpc.start(*ends, keys)
 
     @property
     def setting(self) -> dict[str, Any]:

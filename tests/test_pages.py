@@ -15,6 +15,7 @@ from brokersim.__main__ import _parser as simulator_parser
 from tests.test_locale import strange_characters
 from vnpy_brokerkit import errors
 from vnpy_brokerkit.guard import LIMITS_FILE, Limits
+from vnpy_brokerkit.routes import ROUTES_FILE
 from vnpy_brokers import pages
 from vnpy_brokers.demo import PLANS
 from vnpy_brokers.options import _parser as door_parser
@@ -23,7 +24,6 @@ from vnpy_ibkr.errors import CODES as TWS_CODES
 from vnpy_ibkr.errors import order_effect
 from vnpy_ibkr.spelling import spelling, to_query
 from vnpy_vbrokers.errors import CODES
-from vnpy_vbrokers.session import ROUTES_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_LINES = '```\npip install -e . && python run.py --demo\npip install -e ".[test]" && pytest\n```\n'

@@ -189,3 +189,40 @@ def test_clients_of_processes_survive_a_cut(tmp_path: Path) -> None:
             client.wait_order(client.send("IBKR", IBM, "LONG", 1, price), "ALLTRADED")
         sim.pause()
         client.wait_equal(sim)
+
+
+def test_a_server_that_dies_before_it_answers_knows_the_order_from_its_journal(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        sim = stack.enter_context(simulated())
+        ports = free_ports(2)
+        server = ServerProcess(sim, tmp_path / "server", (ports[0], ports[1]))
+        stack.callback(lambda: server.end())
+        replies, news = Proxy(server.setting[REPLY_KEY]), Proxy(server.setting[PUBLISH_KEY])
+        client = ClientProcess(tmp_path / "client")
+        for close in (replies.close, news.close, client.end):
+            stack.callback(close)
+        server.wait_ready()
+        client.connect({REPLY_KEY: replies.address, PUBLISH_KEY: news.address})
+        client.do("subscribe", vt_symbol=IBM, name="VBROKERS")
+        until(lambda: client.do("ticks", vt_symbol=IBM)["ticks"], "ticks")
+        price = round(client.do("ticks", vt_symbol=IBM)["ticks"][-1][1] * 1.02, 2)
+        replies.deaf = news.deaf = True
+        taken = [client.send(name, IBM, "LONG", 3, price) for name in ("IBKR", "VBROKERS")]
+        wire = sim.wire
+        until(lambda: wire()["tws"].get("placeOrder") and wire()["vbrokers"].get("/trade/TradeEntrust"), "both placed")
+        replies.mute = True
+        lost = client.send("IBKR", IBM, "LONG", 3, price)
+        server.kill()
+        for proxy in (replies, news):
+            proxy.cut()
+        until(lambda: not client.do("connected")["all"], "the loss seen")
+        server = ServerProcess(sim, tmp_path / "server", (ports[0], ports[1]))
+        for proxy in (replies, news):
+            proxy.mend()
+        server.wait_ready()
+        for vt_orderid in taken:
+            client.wait_order(vt_orderid, "ALLTRADED", deadline=BACK_S)
+        assert "没有到达服务器" in client.wait_order(lost, "REJECTED", deadline=BACK_S)["reason"]
+        sim.pause()
+        client.wait_equal(sim)
+        assert (wire()["tws"]["placeOrder"], wire()["vbrokers"]["/trade/TradeEntrust"]) == (1, 1)

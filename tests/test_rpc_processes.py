@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from brokersim.client import Simulation
 from tests.rpc_children import processes, until
 from tests.rpc_desk import IBM, TENCENT
 
 
 def test_three_clients_see_every_tick_their_fills_and_the_brokers_state(tmp_path: Path) -> None:
     with processes(tmp_path, 3) as (server, clients, sim):
-        before = sim.wire()
-        for client in clients:
+        for number, client in enumerate(clients):
             client.do("subscribe", vt_symbol=TENCENT, name="VBROKERS")
-        for client in clients[:2]:
-            client.do("subscribe", vt_symbol=IBM, name="IBKR")
-        for client in clients:
-            until(lambda: client.do("ticks", vt_symbol=TENCENT)["ticks"], "ticks")  # noqa: B023  asked at once
+            if number < 2:
+                client.do("subscribe", vt_symbol=IBM, name="IBKR")
+                until(lambda: len(client.do("ticks", vt_symbol=IBM)["ticks"]) > 4, "ticks")  # noqa: B023  asked at once
+            until(lambda: len(client.do("ticks", vt_symbol=TENCENT)["ticks"]) > 4, "ticks")  # noqa: B023  as above
+            if number == 0:
+                asked = subscriptions(sim)
+        # However many clients want a symbol, the broker is asked once.
+        assert asked["/hq/Subscribe"] > 0
+        assert subscriptions(sim) == asked
         last = clients[0].do("ticks", vt_symbol=TENCENT)["ticks"][-1][1]
         price = round(last * 1.03)
         orders = [
@@ -37,10 +42,12 @@ def test_three_clients_see_every_tick_their_fills_and_the_brokers_state(tmp_path
             of_server = server.ticks(TENCENT)
             first = of_server.index(told["ticks"][0])
             assert told["ticks"] == of_server[first:]
-        after = sim.wire()
-        asked = {
-            broker: {name: count - before[broker].get(name, 0) for name, count in calls.items()}
-            for broker, calls in after.items()
-        }
-        print(asked)
         assert server.interrupt() == 0
+
+
+def subscriptions(sim: Simulation) -> dict[str, int]:
+    """The requests for quotes that the brokers have had."""
+    wire = sim.wire()
+    return {
+        name: calls.get(name, 0) for calls, name in ((wire["vbrokers"], "/hq/Subscribe"), (wire["tws"], "reqMktData"))
+    }

@@ -250,11 +250,9 @@ class Desk:
                 shown.append(f"{symbol}.{exchange_name}")
                 self._main_engine.write_log(_("RPC订阅无效：{}").format(error))
                 continue
-            key = named.canonical(symbol, exchange) if isinstance(named, AsyncGateway) else (symbol, exchange)
-            vt_symbol = f"{key[0]}.{key[1].value}"
             # Only the owner's ticks reach the engine: that another one is named would bring nothing.
-            owner = routes.owner(vt_symbol)
-            gateway = self._gateway(owner) or named
+            gateway = self._gateway(routes.owner(_canonical(named, symbol, exchange))) or named
+            vt_symbol = _canonical(gateway, symbol, exchange)
             asked = (gateway.gateway_name, symbol, exchange)
             # Once it is shown it stays so; until then it is asked again, as the gateway may have found nothing.
             if asked not in self._subscribed or self._main_engine.get_tick(vt_symbol) is None:
@@ -354,6 +352,11 @@ class Desk:
 
     def _forget_download(self, number: int) -> None:
         self._downloads.pop(number, None)
+
+
+def _canonical(gateway: BaseGateway, symbol: str, exchange: Exchange) -> str:
+    key = gateway.canonical(symbol, exchange) if isinstance(gateway, AsyncGateway) else (symbol, exchange)
+    return f"{key[0]}.{key[1].value}"
 
 
 class Workers:

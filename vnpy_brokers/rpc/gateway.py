@@ -116,7 +116,7 @@ class RemoteGateway(BaseGateway):
             self.log(error.text)
             return
         link = self._link
-        if link is not None:
+        if link is not None and link.server != server:
             self._link = None
             link.detach(self)
         self._link = link = Link.attach(server, self, self.zone, self.timing)

@@ -11,14 +11,15 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import ClassVar, Protocol
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import msgspec
 import zmq
 from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange, Status
-from vnpy.trader.object import BaseData, OrderData, TickData, TradeData
+from vnpy.trader.object import BaseData, ContractData, OrderData, TickData, TradeData
 
 from vnpy_brokerkit.errors import ConnectionFailed
 from vnpy_brokerkit.i18n import _
@@ -87,15 +88,17 @@ class Outlet(Protocol):
 class Link:
     """The gateways of one engine share a link to a server: :meth:`attach` and :meth:`detach`."""
 
-    _links: dict[tuple[Server, EventEngine], Link] = {}  # noqa: RUF012  one for the process
+    _links: ClassVar[dict[tuple[Server, EventEngine], Link]] = {}
+    _mirrors: ClassVar[WeakKeyDictionary[EventEngine, Mirror]] = WeakKeyDictionary()
+    """What each engine was told; it outlives a link."""
     _starting = threading.Lock()
     """Links begin and end one at a time; nothing else locks."""
 
-    def __init__(self, server: Server, zone: ZoneInfo, timing: Timing) -> None:
+    def __init__(self, server: Server, mirror: Mirror, zone: ZoneInfo, timing: Timing) -> None:
         self.server = server
         self.codec = Codec(zone)
         self.outbox = Outbox()
-        self.mirror = Mirror()
+        self.mirror = mirror
         self._outlets: list[Outlet] = []
         self._whole: set[str] = set()
         """Gateways that have been told everything once."""
@@ -142,8 +145,9 @@ class Link:
             link = cls._links.get(key)
             begins = link is None
             if link is None:
-                link = cls._links[key] = cls(server, zone, timing)
-            link._outlets = [*link._outlets, outlet]
+                mirror = cls._mirrors.setdefault(outlet.event_engine, Mirror())
+                link = cls._links[key] = cls(server, mirror, zone, timing)
+            link._outlets = [*(other for other in link._outlets if other is not outlet), outlet]
             if begins:
                 for thread in (link.orders, link.queries, link.stream):
                     thread.start()
@@ -181,6 +185,9 @@ class Link:
         self._wanted.setdefault(wish, "")
         self.stream.follow(f"{symbol}.{exchange.value}")
         self._ask_quotes([wish])
+        if symbol.isdigit():
+            for contract in self.mirror.numbered(symbol):
+                self._subscribe(gateway_name, contract.symbol, contract.exchange)
 
     def _ask_quotes(self, wishes: list[tuple[str, str, Exchange]]) -> None:
         by_gateway: dict[str, list[tuple[str, str, Exchange]]] = {}
@@ -273,18 +280,24 @@ class Link:
             self._outlets[0].push(tick)
 
     def _apply(self, data: BaseData, epoch: int) -> None:
-        told = self.mirror.take(data, epoch)
-        if told is not None:
-            self._tell(told)
-
-    def _tell(self, data: BaseData) -> None:
+        """Tell an object to its gateway, if that is here and does not know it."""
         for outlet in self._outlets:
-            if outlet.gateway_name != data.gateway_name:
-                continue
-            if isinstance(data, (OrderData, TradeData)):
-                self.outbox.push(data.vt_orderid, partial(outlet.push, data))
-            else:
-                outlet.push(data)
+            if outlet.gateway_name == data.gateway_name:
+                told = self.mirror.take(data, epoch)
+                if isinstance(told, (OrderData, TradeData)):
+                    self.outbox.push(told.vt_orderid, partial(outlet.push, told))
+                elif told is not None:
+                    outlet.push(told)
+                if isinstance(told, ContractData):
+                    self._follow_number(told)
+                return
+
+    def _follow_number(self, contract: ContractData) -> None:
+        """A conId that somebody subscribed is this instrument."""
+        number = str((contract.extra or {}).get("con_id", ""))
+        for gateway_name, symbol, _exchange in list(self._wanted):
+            if symbol == number:
+                self._subscribe(gateway_name, contract.symbol, contract.exchange)
 
     def _reject(self, order: OrderData, reason: str) -> None:
         """For any thread: an order did not reach the server."""
@@ -348,8 +361,7 @@ class Link:
             self.log(_("已恢复与RPC服务器的连接：合约、委托、成交、持仓与资金已核对"))
 
     def _welcome(self, outlet: Outlet) -> None:
-        """One more gateway on a link that is there: everything is told once more, to it alone."""
-        self.mirror.forget(outlet.gateway_name)
+        """One more gateway on a link that is there, or the same once more: what it was not told is in a snapshot."""
         self._whole.discard(outlet.gateway_name)
         self.follower.renew()
 

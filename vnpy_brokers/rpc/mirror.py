@@ -54,14 +54,9 @@ class Mirror:
             return _news(self._contracts, data.vt_symbol, data)
         return data if isinstance(data, LogData) else None
 
-    def forget(self, gateway_name: str) -> None:
-        """A gateway of another engine begins: it is to be told everything once."""
-        for known in (self.orders, self._accounts, self._contracts):
-            for key in [key for key, data in known.items() if data.gateway_name == gateway_name]:
-                del known[key]
-        for key in [key for key, (_epoch, data) in self._positions.items() if data.gateway_name == gateway_name]:
-            del self._positions[key]
-        self._trades = {key for key in self._trades if not key.startswith(f"{gateway_name}.")}
+    def numbered(self, con_id: str) -> list[ContractData]:
+        """The contracts of a conId."""
+        return [data for data in self._contracts.values() if str((data.extra or {}).get("con_id", "")) == con_id]
 
     def gone_positions(self, gateway_name: str, epoch: int) -> list[PositionData]:
         """Positions of a gateway that has read its broker's lists and told nothing of them: they are flat now."""

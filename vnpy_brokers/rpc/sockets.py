@@ -27,7 +27,7 @@ REFUSALS = NO_PEER | PROTOCOL | KEY
 FOR_GOOD = (PROTOCOL, KEY)
 """After these ZeroMQ does not connect again by itself."""
 ANEW_S = 2.0
-"""How long a client then waits before it tries with a new socket: the key may have been let in, the server restarted."""
+"""A client then waits so long before it tries with a new socket: its key may have been let in, the server restarted."""
 
 
 @dataclass(frozen=True)
