@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -313,7 +314,7 @@ def test_an_ibkr_datafeed_lives_beside_the_users_own_connection(named: Callable[
         feed = named("ibkr")
         feed._connected = lambda: None  # type: ignore[method-assign]
         assert feed.query_bar_history(request("IBM.SMART"), print)
-        assert not [line for line in rig.seen.log_lines() if "326" in line or "断开" in line]
+        assert not [line for line in rig.seen.log_lines() if re.search(r"\b326\b|断开", line)]
 
 
 def test_what_a_datafeed_does_not_have_is_a_line(named: Callable[[str], GatewayDatafeed]) -> None:

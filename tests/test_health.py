@@ -324,7 +324,7 @@ def test_a_loop_that_hangs_shows_as_one() -> None:
         rig.connect()
         wait_lamp(rig, Lamp.GOOD)
         go = threading.Event()
-        rig.gateway._loop.call_soon_threadsafe(go.wait)
+        rig.gateway._thread.loop.call_soon_threadsafe(go.wait)
         clock.ahead = 30.0
         try:
             wait_lamp(rig, Lamp.DEGRADED, "没有响应")

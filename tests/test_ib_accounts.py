@@ -579,7 +579,7 @@ def refresh_funds(rig: IbRig) -> None:
     """As the session does now and then: TWS's own news of prices come every three minutes."""
     gateway = rig.gateway
     work = gateway.session._rooms.accounts.refresh_funds()
-    asyncio.run_coroutine_threadsafe(work, gateway._loop).result(10)
+    asyncio.run_coroutine_threadsafe(work, gateway._thread.loop).result(10)
 
 
 def phone(rig: IbRig, vt_symbol: str, direction: str, volume: int, account: str = ACCOUNT) -> None:

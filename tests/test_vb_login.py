@@ -174,7 +174,7 @@ def test_send_order_returns_with_the_loop_thread_stopped() -> None:
         rig.connect()
         rig.subscribe("IBM.SMART")
         rig.wait_tick("IBM.SMART")
-        loop = rig.gateway._loop
+        loop = rig.gateway._thread.loop
         assert loop is not None
         stuck, go_on = threading.Event(), threading.Event()
 
@@ -196,7 +196,7 @@ def test_send_order_returns_with_the_loop_thread_stopped() -> None:
 def test_an_order_that_waited_too_long_in_a_stuck_loop_is_not_sent() -> None:
     with Rig(timing=Timing(order_max_age=0.2)) as rig:
         rig.connect()
-        loop = rig.gateway._loop
+        loop = rig.gateway._thread.loop
         assert loop is not None
         stuck, go_on = threading.Event(), threading.Event()
 

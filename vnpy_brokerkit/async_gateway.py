@@ -14,10 +14,8 @@ import sys
 import threading
 import traceback
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -44,17 +42,19 @@ from vnpy.trader.utility import get_file_path
 from .books import Books
 from .clock import Clock, SystemClock
 from .credentials import mask
-from .errors import BrokerError, HistoryError
+from .errors import BrokerError
+from .fetching import fetch
 from .findings import Findings
 from .guard import Guard, Limits
 from .health import Condition, Health, Lamp, Latencies, Pulse
-from .history import Download, Parts, StrategyInitStopped, initialising_strategy, note_gateway
+from .history import Parts, note_gateway
 from .i18n import _
 from .identity import OrderIds
 from .journal import Journal
 from .journal_reader import JournalRow, newest
 from .latch import person_connects
 from .lifecycle import Happening
+from .loop_thread import LoopThread
 from .refusal import Refusal
 from .routes import registry_for
 from .session import Session
@@ -63,9 +63,7 @@ from .settings_file import protect
 from .timing import Timing
 from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
 from .waiting import within
-
-HISTORY_LOOK = 1.0
-"""Seconds between two looks of a waiting query_history at its download."""
+from .young_orders import YoungOrders
 
 
 def database_zone() -> ZoneInfo:
@@ -105,8 +103,7 @@ class AsyncGateway(BaseGateway):
         self.embedded = False
         """Whether the session trades on the embedded simulator."""
         self.session: Session | None = None
-        self._outbox: deque[tuple[float, Callable[[], None]]] = deque()
-        """News of orders whose send_order may not have returned to its caller yet."""
+        self._young = YoungOrders(self.clock, self.timing.return_grace)
         self.guard = Guard(Limits())
         """One for the gateway's life, so that a reconnect lifts no limit."""
         self._world = ""
@@ -121,19 +118,16 @@ class AsyncGateway(BaseGateway):
         """What the engine was last told of each position held; it outlives a session, for what went flat in between."""
         self.secrets: list[str] = []
         """Texts that must never be seen: scrubbed out of every line that leaves."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._thread = LoopThread(gateway_name, self._tell_fault, self._begin)
         self._runner: asyncio.Task[None] | None = None
-        self._change: asyncio.Lock | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._change = asyncio.Lock()
+        """Held while one session gives way to another."""
         self._mutations: set[asyncio.Task[Any]] = set()
         """Orders and cancels on their way: what a close or a new connect() waits for."""
         self._ending: set[str] = set()
         """Orders whose cancel was asked for and whose end has not been heard of."""
         self._ended = asyncio.Event()
         """Set when an order has ended."""
-        self._closing = False
         self._problem = ""
         """Why the last connect() made no session, in words."""
         self.latencies = Latencies(self.clock)
@@ -153,13 +147,13 @@ class AsyncGateway(BaseGateway):
         if problem:
             self.log(problem)
         self.connects += 1
-        self._closing = False
+        self._thread.closing = False
         # Asked in the caller's thread: only there can an open connect dialog be seen.
-        self._post(self._reconnect, dict(setting), person_connects(self.connects))
+        self.post(self._reconnect, dict(setting), person_connects(self.connects))
 
     def subscribe(self, req: SubscribeRequest) -> None:
         """Show an instrument, in any spelling; returns at once, and survives reconnects."""
-        self._post(self._subscribe, req)
+        self.post(self._subscribe, req)
 
     def send_order(self, req: OrderRequest) -> str:
         """Take an order and return its vt_orderid at once; it goes out from the loop thread.
@@ -190,7 +184,7 @@ class AsyncGateway(BaseGateway):
         order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
         order.__post_init__()
         self.on_order(order)
-        self._post(self._take_order, orderid, request, now, self.clock.monotonic())
+        self.post(self._take_order, orderid, request, now, self.clock.monotonic())
         return order.vt_orderid
 
     def knows_order(self, orderid: str, answer: Callable[[bool | None], None]) -> None:
@@ -203,19 +197,19 @@ class AsyncGateway(BaseGateway):
             known = self.tracker.get(orderid) is not None
             answer(known if known or self.journal is not None else None)
 
-        self._post(look)
+        self.post(look)
 
     def cancel_order(self, req: CancelRequest) -> None:
         """Ask for an order's cancel; returns at once."""
-        self._post(self._cancel_order, req.orderid)
+        self.post(self._cancel_order, req.orderid)
 
     def query_account(self) -> None:
         """Read the funds soon."""
-        self._post(self._query, "query_account")
+        self.post(self._query, "query_account")
 
     def query_position(self) -> None:
         """Read the positions soon."""
-        self._post(self._query, "query_position")
+        self.post(self._query, "query_position")
 
     def health(self) -> Health:
         """Return how the gateway is, at most about a second old. Never waits."""
@@ -236,15 +230,8 @@ class AsyncGateway(BaseGateway):
 
         ``None`` while no journal is open. A journal of any length holds up neither the caller nor an order.
         """
-        loop, journal = self._loop, self.journal
-        if loop is None or journal is None:
-            return None
-        work = newest(journal, search, limit)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, loop)
-        except RuntimeError:  # closed in this moment
-            work.close()
-            return None
+        journal = self.journal
+        return self._thread.submit(newest(journal, search, limit)) if journal else None
 
     def query_history(self, req: HistoryRequest) -> list[BarData]:
         """Return the bars that start from ``start`` to ``end``, complete; the one call that blocks its caller.
@@ -255,71 +242,12 @@ class AsyncGateway(BaseGateway):
         until then is kept, and the next call goes on from there. Where one of vn.py's apps is initialising a strategy
         it raises :class:`~vnpy_brokerkit.history.StrategyInitStopped` instead.
         """
-        try:
-            return self._download(req)
-        except HistoryError as error:
-            self.log(_("下载{}的历史数据失败：{}").format(req.vt_symbol, error.text))
-            strategy = initialising_strategy()
-            if strategy:
-                self.log(_("策略{}的初始化已中止：没有完整的历史数据；请排除故障后重新初始化").format(strategy))
-                raise StrategyInitStopped(str(error)) from error
-            raise
-
-    def _download(self, req: HistoryRequest) -> list[BarData]:
-        loop, session = self._loop, self.session
-        if loop is None or session is None:
-            raise HistoryError(_("尚未连接，请先连接{}").format(self.gateway_name), about=req.vt_symbol)
-        if threading.current_thread() is self._thread:
-            raise HistoryError(_("不能在接口自己的线程里下载历史数据"), about=req.vt_symbol)
-        download = Download(req, self.kept_bars, self.clock, self.log, self.timing.history_most)
-        work = download.run(session.bars)
-        try:
-            answer = asyncio.run_coroutine_threadsafe(work, loop)
-        except RuntimeError:
-            work.close()
-            raise HistoryError(_("接口正在关闭"), about=req.vt_symbol) from None
-        try:
-            return self._await(answer, download, session, loop)
-        except CancelledError:
-            raise HistoryError(_("接口正在关闭"), about=req.vt_symbol) from None
-        except HistoryError:
-            raise
-        except Exception as error:  # what else a room throws is a fault of ours: it is told, and is no list of bars
-            self._log_trace(error)
-            raise HistoryError(_("内部错误：{!r}；请将日志反馈给开发者").format(error), about=req.vt_symbol) from error
-        finally:
-            answer.cancel()
-
-    def _await(
-        self, answer: Future[list[BarData]], download: Download, session: Session, loop: asyncio.AbstractEventLoop
-    ) -> list[BarData]:
-        """Wait as long as the download moves on; it ends by itself, and this is for a loop that does not."""
-        while True:
-            try:
-                return answer.result(HISTORY_LOOK)
-            except (TimeoutError, FutureTimeout):
-                about = download.request.vt_symbol
-                if answer.done() or download.left() < -HISTORY_LOOK:
-                    most = self.timing.history_most
-                    raise HistoryError(_("{:g}秒没有进展，已放弃").format(most), about=about) from None
-                if self.session is not session or loop.is_closed():
-                    raise HistoryError(_("连接已关闭或重新建立，下载中断；请再次下载"), about=about) from None
+        return fetch(self, self._thread, req)
 
     def close(self) -> None:
         """End everything: queued cancels first, then sockets, child and thread. 5 s at most; may be called twice."""
-        self._closing = True
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None or not thread.is_alive():
-            return
-        done = threading.Event()
-        with contextlib.suppress(RuntimeError):  # the loop may have ended by itself in this very moment
-            loop.call_soon_threadsafe(lambda: self._spawn(self._shut_down(done), "close"))
-        started = self.clock.monotonic()
-        done.wait(self.timing.close_most - 0.5)
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(loop.stop)
-        thread.join(max(0.4, self.timing.close_most - (self.clock.monotonic() - started) - 0.1))
-        self._loop = self._thread = None
+        self._thread.closing = True
+        self._thread.end(self._shut_down, self.timing.close_most)
         self._pulse.end()
 
     # ------------------------------------------------------------------ what a plugin provides
@@ -359,7 +287,7 @@ class AsyncGateway(BaseGateway):
             self._ending.discard(order.orderid)
             self._ended.set()
         self._books.follow(order)
-        self._after_return(order, lambda: self.on_order(data))
+        self._young.tell(order, lambda: self.on_order(data))
 
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None:
         """Tell the engine a fill that was counted."""
@@ -368,7 +296,7 @@ class AsyncGateway(BaseGateway):
         data = self.tracker.trade_data(order, fill)
         data.datetime = fill.time.astimezone(self.zone)
         self._books.fill(order, fill)
-        self._after_return(order, lambda: self.on_trade(data))
+        self._young.tell(order, lambda: self.on_trade(data))
 
     async def intend(self, order: TrackedOrder) -> None:
         """Put an order on disk that is about to be sent; raise :class:`Refusal` where that can't be done."""
@@ -399,29 +327,7 @@ class AsyncGateway(BaseGateway):
 
     def reconcile(self) -> None:
         """Compare everything with the broker soon, and report; returns at once."""
-        self._post(self._query, "reconcile_soon")
-
-    def _after_return(self, order: TrackedOrder, push: Callable[[], None]) -> None:
-        """Push news of an order, but not before its caller surely has the id (reference "vnpy-engine", trap 4).
-
-        vn.py's CTA engine notes an order's id after send_order returned, in the caller's thread; a refusal or a fill
-        that overtakes it there is lost to the strategy. What is held keeps its order, and holds back what follows.
-        """
-        now = self.clock.monotonic()
-        due = now if order.external else order.born + self.timing.return_grace
-        if due <= now and not self._outbox:
-            push()
-            return
-        self._outbox.append((due, push))
-        if len(self._outbox) == 1:
-            asyncio.get_running_loop().call_later(due - now, self._empty_outbox)
-
-    def _empty_outbox(self) -> None:
-        now = self.clock.monotonic()
-        while self._outbox and self._outbox[0][0] <= now:
-            self._outbox.popleft()[1]()
-        if self._outbox:
-            asyncio.get_running_loop().call_later(self._outbox[0][0] - now, self._empty_outbox)
+        self.post(self._query, "reconcile_soon")
 
     def push_contract(self, contract: ContractData) -> None:
         """Tell the engine a contract, if this gateway owns its vt_symbol (design, section 5)."""
@@ -463,41 +369,26 @@ class AsyncGateway(BaseGateway):
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Start a task that belongs to the loop; what it throws becomes one line and ends nothing else."""
-        return self._spawn(work, name)
-
-    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(self._guarded(work, name), name=f"{self.gateway_name}-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # A task that is cancelled before its first turn never awaits its work: nobody else would close that.
-        task.add_done_callback(lambda _done: work.close())
-        return task
+        return self._thread.spawn(work, name)
 
     def _mutate(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = self._spawn(work, name)
+        task = self.spawn(work, name)
         self._mutations.add(task)
         task.add_done_callback(self._mutations.discard)
 
-    async def _guarded(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        try:
-            await work
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001  a fault in one task must not stop the loop; it is told
-            self.log(_("内部错误（{}）：{!r}；请将日志反馈给开发者").format(name, error))
-            self._log_trace(error)
+    def _tell_fault(self, error: BaseException) -> None:
+        self.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
+        self.log_trace(error)
 
-    def _log_trace(self, error: Exception) -> None:
+    def log_trace(self, error: BaseException) -> None:
         """Write a traceback at debug level: as plain text, since loguru's own shows the values of variables."""
         trace = mask("".join(traceback.format_exception(error)), *self.secrets)
         logger.bind(gateway_name=self.gateway_name).debug("{}", trace)
 
     async def _reconnect_now(self, setting: dict[str, Any], by_person: bool) -> None:
-        if self._change is None:
-            self._change = asyncio.Lock()
         async with self._change:
             await self._end_session()
-            if self._closing:
+            if self._thread.closing:
                 return
             self._problem = ""
             try:
@@ -506,11 +397,11 @@ class AsyncGateway(BaseGateway):
                 self._problem = str(error)
                 self.log(self._problem)
             else:
-                self._runner = self._spawn(self.session.run(), "session")
+                self._runner = self.spawn(self.session.run(), "session")
             self._pulse.beat()
 
     def _reconnect(self, setting: dict[str, Any], by_person: bool) -> None:
-        self._spawn(self._reconnect_now(setting, by_person), "connect")
+        self.spawn(self._reconnect_now(setting, by_person), "connect")
 
     def _subscribe(self, req: SubscribeRequest) -> None:
         key = self.canonical(req.symbol, req.exchange)
@@ -524,7 +415,7 @@ class AsyncGateway(BaseGateway):
         symbol, exchange = self.canonical(request.symbol, request.exchange)
         request.symbol, request.exchange = symbol, exchange
         order = self.tracker.take(orderid, request, time, born)
-        if self._closing or not self.event_engine_runs():
+        if self._thread.closing or not self.event_engine_runs():
             self.refuse(order, _("程序正在关闭，未发送"))
         elif stopped := self.guard.stop_reason():
             self.refuse(order, stopped)
@@ -564,55 +455,20 @@ class AsyncGateway(BaseGateway):
         else:
             self.log(_("尚未连接，无法撤销委托{}；请先连接{}").format(orderid, self.gateway_name))
 
+    def post(self, call: Callable[..., object], *args: object) -> None:
+        """Hand a call to the loop thread, which the first one starts; returns at once."""
+        self._thread.post(call, *args)
+
     def event_engine_runs(self) -> bool:
         """Tell whether vn.py still handles events: while it ends, the event engine stops before the gateways do."""
         return bool(getattr(self.event_engine, "_active", True))
 
-    # ------------------------------------------------------------------ the thread itself
+    # ------------------------------------------------------------------ beginning and end
 
-    def _post(self, call: Callable[..., object], *args: object) -> None:
-        """Hand a call to the loop thread, starting it the first time."""
-        loop = self._loop
-        if loop is None:
-            if self._closing:
-                return
-            loop = self._start_loop()
-        with contextlib.suppress(RuntimeError):  # closed meanwhile: nobody is left to serve the call
-            loop.call_soon_threadsafe(self._run_posted, call, args)
-
-    def _run_posted(self, call: Callable[..., object], args: tuple[object, ...]) -> None:
-        try:
-            call(*args)
-        except Exception as error:  # noqa: BLE001  one bad call must not stop the loop; it is told
-            self.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
-            self._log_trace(error)
-
-    def _start_loop(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._change = None
-                self._thread = threading.Thread(
-                    target=self._run_loop, args=(self._loop,), name=f"{self.gateway_name}-loop", daemon=True
-                )
-                self._thread.start()
-                self._loop.call_soon_threadsafe(self._pulse.beat)
-            return self._loop
-
-    @staticmethod
-    def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_forever()
-            leftovers = asyncio.all_tasks(loop)
-            for task in leftovers:
-                task.cancel()
-            if leftovers:
-                loop.run_until_complete(asyncio.wait(leftovers, timeout=0.5))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            loop.close()
+    def _begin(self) -> None:
+        """A loop has begun; what waits belongs to one loop."""
+        self._change, self._ended = asyncio.Lock(), asyncio.Event()
+        self._pulse.beat()
 
     async def _end_session(self) -> None:
         if self._mutations:

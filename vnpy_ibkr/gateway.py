@@ -84,12 +84,12 @@ class IbkrGateway(AsyncGateway):
         ``tell`` gets its vt_symbol, in the loop thread, and is not called where TWS knows none: the subscription that
         goes with the question says so.
         """
-        self._post(self._resolve, (symbol, exchange), tell)
+        self.post(self._resolve, (symbol, exchange), tell)
 
     def _resolve(self, key: tuple[str, Exchange], tell: Callable[[str], None]) -> None:
         contracts = self.session.contracts if isinstance(self.session, IbkrSession) else None
         if contracts:
-            self._spawn(_tell_of(contracts, key, tell), "resolve")
+            self.spawn(_tell_of(contracts, key, tell), "resolve")
 
     def cancel_all(self, market: str | Exchange = "") -> None:
         """Cancel this gateway's working orders, of one exchange or of all, one by one; returns at once.
@@ -101,7 +101,7 @@ class IbkrGateway(AsyncGateway):
         names = [exchange.value for exchange in self.exchanges]
         if name and name not in names:
             raise InvalidRequest(_("没有市场“{}”；可用：{}").format(name, " / ".join(names)))
-        self._post(self._cancel_all, name)
+        self.post(self._cancel_all, name)
 
     def _cancel_all(self, name: str) -> None:
         session = self.session

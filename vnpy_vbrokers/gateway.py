@@ -89,7 +89,7 @@ class VbrokersGateway(AsyncGateway):
         other programs are left alone unless 外部委托 is 显示，全撤包含. Raises :class:`InvalidRequest` otherwise.
         """
         if not market:
-            self._post(self._cancel_everywhere)
+            self.post(self._cancel_everywhere)
             return
         if isinstance(market, Exchange):
             found = EXCHANGE2MARKET.get(market)
@@ -98,7 +98,7 @@ class VbrokersGateway(AsyncGateway):
             codes = MARKET_NAMES.get(market, (market,) if market in MARKETS else ())
         if not codes:
             raise InvalidRequest(_("没有市场“{}”；可用：{}").format(market, " / ".join(MARKET_NAMES)))
-        self._post(self._cancel_all, codes)
+        self.post(self._cancel_all, codes)
 
     def _cancel_everywhere(self) -> None:
         """One request for each market in which something works, and one line where nothing does."""
