@@ -1,4 +1,4 @@
-"""Waiting a bounded time, without ever losing a cancel.
+"""Waiting a bounded time, or for the first of several things, without ever losing a cancel.
 
 Before Python 3.12 ``asyncio.wait_for`` swallows a cancel that comes in the very turn in which the awaited thing is
 done. A task that goes on in a loop then never ends, and whoever waits for its end hangs for ever: a second
@@ -28,3 +28,13 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     if task.cancelled():
         raise asyncio.TimeoutError
     return task.result()
+
+
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -28,11 +28,12 @@ from vnpy_brokerkit.errors import (
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience, Throttle
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.waiting import within
+from vnpy_brokerkit.waiting import first_of, within
 
 from .errors import may_ask_again, needs_login
+from .push_channel import PushChannel
 from .wire.http import HttpWire
-from .wire.push import FrameReader, PushEvent, open_push
+from .wire.push import PushEvent
 
 LOGIN = "/trade/TradeLogin"
 PROBE = "/trade/TradeQueryMarginFundInfo"
@@ -87,7 +88,6 @@ class Connection:
     ) -> None:
         self.address = address
         self.phase = Phase.CONNECTING
-        self.push_up = False
         self.settled = False
         """Whether everything was compared with the broker since the HTTP channel came up."""
         self.problem = ""
@@ -96,8 +96,7 @@ class Connection:
         """Requests in a row that brought no usable answer, though the channel may look open."""
         self.silence = ""
         """What the last of them brought instead."""
-        self.heard: float | None = None
-        """Monotonic second of the last answer or pushed frame."""
+        self._answered: float | None = None
         self.next_try: float | None = None
         """Monotonic second at which the next try to connect begins, while one is waited for."""
         self._cipher = cipher
@@ -106,8 +105,6 @@ class Connection:
         self._timing = timing
         self._log = log
         self._on_up = on_up
-        self._on_push = on_push
-        self._on_push_lost = on_push_lost
         self._on_refused_login = on_refused_login
         self._on_good_login = on_good_login
         self._on_round_trip = on_round_trip
@@ -136,18 +133,37 @@ class Connection:
         self._awake = asyncio.Event()
         """Set when the machine has slept: what was waited for may be there by now."""
         self._lost = asyncio.Event()
-        self._push_ready = asyncio.Event()
-        self._push_wanted = asyncio.Event()
-        """Set when the push port is probably there again."""
-        self._push_writer: asyncio.StreamWriter | None = None
-        self._push_dropped = False
-        """Whether we ended the present push connection ourselves."""
+        self._push = PushChannel(
+            address,
+            clock=clock,
+            timing=timing,
+            outage=self._outage,
+            log=log,
+            http_up=lambda: self.phase is Phase.UP,
+            on_event=on_push,
+            on_back=self._restore.set,
+            on_lost=on_push_lost,
+        )
+
+    @property
+    def push_up(self) -> bool:
+        """Whether the push channel is there."""
+        return self._push.up
+
+    @property
+    def heard(self) -> float | None:
+        """Monotonic second of the last answer or pushed frame."""
+        return max((at for at in (self._answered, self._push.heard) if at is not None), default=None)
+
+    def drop_push(self) -> None:
+        """Give up a push channel that may be dead; it is made anew. Who calls this has said why."""
+        self._push.drop()
 
     # ------------------------------------------------------------------ life
 
     async def run(self) -> None:
         """Stay connected until cancelled; returns when only a person can help (wrong password)."""
-        keepers = [asyncio.create_task(self._keep_push()), asyncio.create_task(self._keep_awake())]
+        keepers = [asyncio.create_task(self._push.run()), asyncio.create_task(self._keep_awake())]
         try:
             await self._keep_session()
         finally:
@@ -213,13 +229,12 @@ class Connection:
     async def _wait_for_push(self) -> None:
         """Both channels mostly come back together: one synchronisation then does for both."""
         if not self.push_up:
-            self._push_wanted.set()
             with contextlib.suppress(asyncio.TimeoutError):
-                await within(self._timing.push_wait, self._push_ready.wait())
+                await within(self._timing.push_wait, self._push.ready())
 
     async def _until_trouble(self) -> None:
         """Return when a restore is wanted (session or push came back), or when the HTTP channel is lost."""
-        await _first_of(self._restore.wait(), self._lost.wait())
+        await first_of(self._restore.wait(), self._lost.wait())
         if self._lost.is_set():
             self._go_down(_("连接中断"))
             if self._patience.may_say("lost"):
@@ -255,7 +270,7 @@ class Connection:
             self._lost_logins += 1
         self._awake.clear()
         wait = max(wait, self._timing.reconnect)
-        await self._rest(_first_of(self._clock.sleep(wait), self._awake.wait()), wait)
+        await self._rest(first_of(self._clock.sleep(wait), self._awake.wait()), wait)
         return False
 
     def _say_down(self, error: BrokerError) -> None:
@@ -367,8 +382,8 @@ class Connection:
                 self.silence = error.text
             raise
         self.unanswered = 0
-        self.heard = self._clock.monotonic()
-        self._on_round_trip(self.heard - asked)
+        self._answered = self._clock.monotonic()
+        self._on_round_trip(self._answered - asked)
         return told
 
     async def mutate(self, route: str, params: dict[str, Any]) -> Any:
@@ -395,81 +410,3 @@ class Connection:
         except BrokerError as failure:
             self._say_down(failure)
             self._lost.set()
-
-    # ------------------------------------------------------------------ push
-
-    async def _keep_push(self) -> None:
-        first = True
-        refused = 0
-        while True:
-            try:
-                reader, writer = await open_push(
-                    self.address.push_host, self.address.push_port, self._timing.connect_timeout
-                )
-            except BrokerError as error:
-                refused += 1
-                # Where HTTP is down too, its own line says it all: a program that ends takes both along.
-                if refused > 1 and self.phase is Phase.UP and self._outage.may_say("push"):
-                    self._log(
-                        _("无法连接推送端口{}:{}（{}），改用轮询；请确认“推送端口”，将自动重连").format(
-                            self.address.push_host, self.address.push_port, error.text
-                        )
-                    )
-                self._push_wanted.clear()
-                await _first_of(self._clock.sleep(self._timing.reconnect), self._push_wanted.wait())
-                continue
-            self.push_up = True
-            self._push_writer, self._push_dropped = writer, False
-            self._push_ready.set()
-            refused = 0
-            self._outage.forget("push")
-            if not first:
-                if self.phase is Phase.UP:
-                    self._log(_("推送已恢复"))
-                # What was pushed in the gap is gone, and a Gateway that came back has forgotten the subscriptions.
-                self._restore.set()
-            first = False
-            try:
-                await self._read_push(reader)
-            finally:
-                self.push_up = False
-                self._push_ready.clear()
-                writer.close()
-            self._on_push_lost()
-            await self._clock.sleep(min(self._timing.reconnect, 0.5))
-
-    async def _read_push(self, reader: asyncio.StreamReader) -> None:
-        frames = FrameReader()
-        while True:
-            try:
-                data = await reader.read(65536)
-            except OSError as error:
-                self._log(_("推送连接中断（{}），将自动重连").format(error.strerror or type(error).__name__))
-                return
-            if not data:
-                if not self._push_dropped and self._patience.may_say("push-end"):
-                    self._log(_("推送连接被Gateway关闭，将自动重连"))
-                return
-            self.heard = self._clock.monotonic()
-            try:
-                for event in frames.feed(data):
-                    self._on_push(event)
-            except ProtocolError as error:
-                self._log(error.text)
-                return
-
-    def drop_push(self) -> None:
-        """Give up a push connection that may be dead; it is made anew. Who calls this has said why."""
-        if self._push_writer:
-            self._push_dropped = True
-            self._push_writer.close()
-
-
-async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
-    """Return when one of them is done; the others are cancelled."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
