@@ -1,13 +1,16 @@
-"""How long VN Trader's window stands still: idle, while the broker hangs, under 200 symbols, and under 2,000 contracts.
+"""How long VN Trader's window stands still: while the broker hangs, under 200 symbols, and under 2,000 contracts.
 
-    python benchmarks/gui_stalls.py [--seconds 2] [--rounds 6]
+    python benchmarks/gui_stalls.py [--seconds 2] [--rounds 6] [--until-held]
 
-A timer of the window's own thread fires every 5 ms and notes how late it is; a second thread, when the timer is
-overdue, looks at what the window's thread is doing. All phases run in one process, one after the other, again and
-again, so that what the machine does beside is in all of them. One JSON line comes last: the 99th percentile of the
-lateness (ms) of each phase, the median over the rounds; its ratio to the idle window's of the same round, likewise; the
-share of a processor that the window's thread took; and the stalls with a frame of ours on top. On a loaded machine a
-thread that merely waits for a processor looks like one that works: the shares tell the two apart.
+A timer of the window's own thread fires every 5 ms and notes how late it is; a second thread, when the timer is long
+overdue, looks at what the window's thread is doing. All phases run in one process, each right after an idle window of
+the same length, again and again: what the machine does beside is in both. One JSON line comes last: the 99th percentile
+of the lateness (ms) of each phase, the median over the rounds; its ratio to that of the idle window before it, also the
+median; the share of a processor that the window's thread took; and the stalls with a frame of ours on top. On a loaded machine
+a thread that merely waits for a processor looks like one that works: the shares tell the two apart.
+
+It holds when no ratio is above 2 and no stall has a frame of ours on top, in one round or over all of them.
+``--until-held`` ends after the first round after which it holds.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -39,13 +42,29 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("vnpy_brokers", "vnpy_brokerkit", "vnpy_vbrokers", "vnpy_ibkr")
 OURS = tuple(str(ROOT / package) + os.sep for package in PACKAGES)
 PERIOD_S = 0.005
-STALL_S = 0.020
-"""Overdue by more than this is a stall, whose stack is looked at: a frame of a film takes as long."""
+STALL_S = 0.010
+"""Overdue by more than this, and by more than twice what the idle window ever is, is a stall."""
+MOST = 2.0
+"""Times the idle window's 99th percentile."""
 ROUNDS = 6
 SYMBOLS = 200
 TICKS_A_SECOND = 2 * SYMBOLS
 CONTRACTS = 2000
 BATCH_S = 0.02
+SETTLE_S = 3.5
+"""After the last tick: rows that were out of sight are drawn later."""
+
+
+class Round(NamedTuple):
+    """One phase and the idle window before it: 99th percentiles in seconds, and stalls with a frame of ours on top."""
+
+    p99: float
+    idle: float
+    ours: list[str]
+
+    @property
+    def ratio(self) -> float:
+        return self.p99 / max(self.idle, 1e-9)
 
 
 class Watch:
@@ -54,11 +73,16 @@ class Watch:
     def __init__(self) -> None:
         from PySide6 import QtCore
 
-        self.rounds: defaultdict[str, list[list[float]]] = defaultdict(list)
-        """Seconds of lateness by phase and round."""
+        self.rounds: defaultdict[str, list[Round]] = defaultdict(list)
         self.shares: defaultdict[str, list[float]] = defaultdict(list)
-        self.stacks: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._phase = ""
+        self.worst: defaultdict[str, float] = defaultdict(float)
+        """Seconds."""
+        self.stalls = 0
+        self._live = False
+        self._late: list[float] = []
+        self._seen: dict[float, str] = {}
+        """By the time when the timer was due: what was on top of the stack when it was long overdue."""
+        self._stalled: list[tuple[float, str]] = []
         self._window_thread = threading.get_ident()
         self._due = time.perf_counter() + PERIOD_S
         self._timer = QtCore.QTimer()
@@ -69,54 +93,61 @@ class Watch:
         self._looker = threading.Thread(target=self._look, name="looker", daemon=True)
         self._looker.start()
 
-    def phase(self, name: str, live: Callable[[], object]) -> None:
-        """Watch while ``live`` runs the window."""
-        self.rounds[name].append([])
+    def phase(self, name: str, idle: Callable[[], object], live: Callable[[], object]) -> None:
+        """Watch while ``idle`` runs the window, then while ``live`` does."""
+        base, _stalled = self._watch("idle", idle)
+        p99, stalled = self._watch(name, live)
+        self.stalls += len(stalled)
+        least = max(STALL_S, MOST * base)
+        ours = [f"{late * 1000:.0f} ms in {name}: {top}" for late, top in stalled if late > least]
+        self.rounds[name].append(Round(p99, base, [line for line in ours if any(path in line for path in OURS)]))
+
+    def _watch(self, name: str, live: Callable[[], object]) -> tuple[float, list[tuple[float, str]]]:
+        self._late, self._seen, self._stalled = [], {}, []
         self._due = time.perf_counter() + PERIOD_S
-        self._phase = name
         began, used = time.perf_counter(), time.thread_time()
+        self._live = True
         live()
-        self._phase = ""
+        self._live = False
         self.shares[name].append((time.thread_time() - used) / (time.perf_counter() - began))
+        self.worst[name] = max(self.worst[name], *self._late)
+        return quantiles(self._late, n=100)[98], self._stalled
 
     def _fire(self) -> None:
         now = time.perf_counter()
-        if self._phase:
-            self.rounds[self._phase][-1].append(max(0.0, now - self._due))
+        if self._live:
+            late = max(0.0, now - self._due)
+            self._late.append(late)
+            top = self._seen.pop(self._due, None)
+            if top:
+                self._stalled.append((late, top))
         self._due = now + PERIOD_S
 
     def _look(self) -> None:
-        seen = 0.0
-        while not self._end.wait(STALL_S / 4):
-            due, phase = self._due, self._phase
-            if phase and time.perf_counter() - due > STALL_S and due != seen:
-                seen = due
-                self.stacks[phase][_top(sys._current_frames().get(self._window_thread))] += 1
+        while not self._end.wait(STALL_S / 2):
+            due = self._due
+            if self._live and time.perf_counter() - due > STALL_S and due not in self._seen:
+                self._seen[due] = _top(sys._current_frames().get(self._window_thread))
 
     def close(self) -> None:
         self._timer.stop()
         self._end.set()
         self._looker.join()
 
-    def p99s(self, phase: str) -> list[float]:
-        """The 99th percentile of the lateness in each round, in seconds."""
-        return [quantiles(late, n=100)[98] if len(late) > 1 else 0.0 for late in self.rounds[phase]]
-
-    def p99_ms(self, phase: str) -> float:
-        """The same in milliseconds, the median over the rounds."""
-        return median(self.p99s(phase)) * 1000
-
-    def ratio(self, phase: str, to: str) -> float:
-        """How much later than in another phase of the same round, the median over the rounds."""
-        return median(p99 / max(base, 1e-9) for p99, base in zip(self.p99s(phase), self.p99s(to), strict=True))
-
-    def worst_ms(self, phase: str) -> float:
-        """The longest stall."""
-        return max((max(late, default=0.0) for late in self.rounds[phase]), default=0.0) * 1000
-
     def ours(self) -> list[str]:
         """Stalls with a frame of the product on top of the window's stack."""
-        return sorted(f"{phase}: {top}" for phase, tops in self.stacks.items() for top in tops if top.startswith(OURS))
+        return [line for rounds in self.rounds.values() for one in rounds for line in one.ours]
+
+    def held(self) -> bool:
+        """Whether the newest round of every phase holds, or all of them together."""
+        newest = [rounds[-1] for rounds in self.rounds.values()]
+        return all(one.ratio <= MOST and not one.ours for one in newest) or (
+            not self.ours() and max(self.ratios().values()) <= MOST
+        )
+
+    def ratios(self) -> dict[str, float]:
+        """How much later than in the idle window before, the median over the rounds."""
+        return {name: median(one.ratio for one in rounds) for name, rounds in self.rounds.items()}
 
 
 def _top(frame: FrameType | None) -> str:
@@ -131,7 +162,7 @@ def _window() -> Iterator[tuple[TraderWindow, TraderEngine, Simulation, QtWidget
 
     import brokersim
     from vnpy_brokers.trader import TraderEngine
-    from vnpy_brokers.window import TraderWindow
+    from vnpy_brokers.window import TraderWindow, short_pauses
 
     hook = sys.excepthook
     qapp = create_qapp()
@@ -150,10 +181,11 @@ def _window() -> Iterator[tuple[TraderWindow, TraderEngine, Simulation, QtWidget
                 "VBROKERS": {"环境": "测试环境", "端口": url.port, "推送端口": push, "交易密码": "123456"},
                 "IBKR": {"环境": "模拟盘", "TWS地址": host, "TWS端口": port, "交易账户": "DU1000001"},
             }
-            engine.connect_all(settings)
-            _wait(qapp, lambda: len({a.gateway_name for a in engine.get_all_accounts()}) == 2, 30)
-            _run(qapp, 3)
-            yield window, engine, sim, qapp
+            with short_pauses():
+                engine.connect_all(settings)
+                _wait(qapp, lambda: len({a.gateway_name for a in engine.get_all_accounts()}) == 2, 30)
+                _run(qapp, 3)
+                yield window, engine, sim, qapp
         finally:
             window.close_unasked()
             qapp.processEvents()
@@ -233,8 +265,8 @@ def _contracts(engine: TraderEngine, first: int) -> threading.Thread:
     return thread
 
 
-def measure(seconds: float, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Run all phases and return what the last line says; ``seconds`` for each phase of each round."""
+def measure(seconds: float, rounds: int = ROUNDS, *, until_held: bool = False) -> dict[str, Any]:
+    """Run all phases and return what the last line says; ``seconds`` for each window, idle or not."""
     from PySide6 import QtCore
     from vnpy.trader.ui.widget import ContractManager
 
@@ -246,45 +278,63 @@ def measure(seconds: float, rounds: int = ROUNDS) -> dict[str, Any]:
         def live() -> None:
             _run(qapp, seconds)
 
+        def ticks() -> None:
+            feeder = Feeder(engine)
+            live()
+            feeder.close()
+
+        def contracts() -> None:
+            loader = _contracts(engine, done * CONTRACTS)
+            QtCore.QTimer.singleShot(int(seconds * 500), finder.show_contracts)
+            live()
+            loader.join()
+
+        def hang() -> None:
+            sim.faults([{"broker": broker, "do": "stall", "for_s": seconds} for broker in ("vbrokers", "tws")])
+            live()
+
         window.open_widget(ContractManager, "contract")
         finder = window.widgets["contract"]
         assert isinstance(finder, ContractFinder)
-        for turn in range(rounds):
-            watch.phase("idle", live)
-            feeder = Feeder(engine)
-            watch.phase("ticks", live)
-            feeder.close()
-            _run(qapp, 0.5)
-            loader = _contracts(engine, turn * CONTRACTS)
-            QtCore.QTimer.singleShot(int(seconds * 500), finder.show_contracts)
-            watch.phase("contracts", live)
-            loader.join()
-            sim.faults([{"broker": broker, "do": "stall", "for_s": seconds} for broker in ("vbrokers", "tws")])
-            watch.phase("hang", live)
+        held = False
+        done = 0
+        while done < rounds and not (held and until_held):
+            watch.phase("contracts", live, contracts)
+            watch.phase("ticks", live, ticks)
+            _run(qapp, SETTLE_S)
+            watch.phase("hang", live, hang)
             _run(qapp, seconds)
             _wait(qapp, lambda: _well(engine), 60)  # what reconnecting costs belongs to no other phase
+            done += 1
+            held = held or watch.held()
         watch.close()
         finder.close()
-        p99 = {name: round(watch.p99_ms(name), 3) for name in watch.rounds}
-        idle = p99.pop("idle")
-        ratios = {name: round(watch.ratio(name, "idle"), 2) for name in p99}
+        ratios = {name: round(ratio, 2) for name, ratio in watch.ratios().items()}
         return {
             "benchmark": "gui_stalls",
-            "idle_p99_ms": idle,
-            "p99_ms": p99,
-            "worst_ms": {name: round(watch.worst_ms(name), 1) for name in watch.rounds},
+            "rounds": done,
+            "idle_p99_ms": _ms(median(one.idle for all_of in watch.rounds.values() for one in all_of)),
+            "p99_ms": {name: _ms(median(one.p99 for one in all_of)) for name, all_of in watch.rounds.items()},
+            "worst_ms": {name: _ms(worst) for name, worst in watch.worst.items()},
             "processor_share": {name: round(median(shares), 3) for name, shares in watch.shares.items()},
+            "ratios_by_round": {name: [round(one.ratio, 2) for one in all_of] for name, all_of in watch.rounds.items()},
             "ratios": ratios,
             "ratio": max(ratios.values()),
-            "stalls": sum(sum(tops.values()) for tops in watch.stacks.values()),
+            "stalls": watch.stalls,
             "stalls_with_ours_on_top": watch.ours(),
+            "held": held,
         }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each phase of each of the rounds")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each window of each of the rounds")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--until-held", action="store_true", help="end after the first round after which it holds")
     options = parser.parse_args()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     sys.path.insert(0, str(ROOT))
@@ -292,7 +342,7 @@ def main() -> None:
         (Path(folder) / ".vntrader").mkdir()
         os.chdir(folder)  # before anything of vn.py is imported
         (Path(folder) / ".vntrader" / "vt_setting.json").write_text('{"log.console": false}', "utf-8")
-        line = measure(options.seconds, options.rounds)
+        line = measure(options.seconds, options.rounds, until_held=options.until_held)
         print(json.dumps(line, ensure_ascii=False))
         os.chdir(ROOT)
 

@@ -259,3 +259,52 @@ def test_a_strategy_that_sells_in_on_stop_keeps_its_position(name: str, engine: 
             sold += not held
         assert sold > 0
         client.wait_equal(server.sim)
+
+
+def test_a_strategy_of_a_client_gets_its_orders_and_fills_back_after_a_restart() -> None:
+    """Our CTA engine at a client that begins anew: what the server shows is enough, while the server lives."""
+    forget_strategies()
+    with served(0) as (server, _clients), ExitStack() as stack:
+        first = Client()
+        stack.callback(first.close)
+        cta = begin(first, server)
+        strategy = cta.strategies["t"]
+        price = near(first, 1.0)
+        working = strategy.buy(round(price * 0.97, 2), 30)
+        strategy.buy(round(price * 1.02, 2), 10)
+        first.wait(lambda: strategy.pos == 10, "its first fill")
+        first.wait_status(working[0], Status.NOTTRADED)
+        drop(first, cta)
+        # While it is away, what works is filled.
+        low = round(price * 0.96, 2)
+        server.sim.quote(IBM, last=low, bid=low - 0.01, ask=low)
+        name = working[0].partition(".")[0]
+        server.rigs[name].wait_status(working[0], Status.ALLTRADED)
+        second = Client()
+        stack.callback(second.close)
+        cta = begin(second, server)
+        strategy = cta.strategies["t"]
+        second.wait(lambda: strategy.pos == 40, "what was filled while it was away")
+        assert len(strategy.told) == len({line.split()[1] for line in strategy.told})
+
+
+def begin(client: Client, server: Server) -> Any:
+    """A client with a CTA engine and one strategy on IBM that trades."""
+    cta: Any = client.main.add_app(app_of(TestedEngine))
+    cta.init_engine()
+    client.connect(server.setting)
+    client.subscribe(IBM, "VBROKERS")
+    client.wait_tick(IBM)
+    if "t" not in cta.strategies:
+        cta.add_strategy("Teller", "t", IBM, {})
+    cta.init_strategy("t").result(30)
+    cta.start_strategy("t")
+    return cta
+
+
+def drop(client: Client, cta: Any) -> None:
+    """The process is gone: nothing is stopped, cancelled or saved."""
+    client.events.stop()
+    for gateway in client.gateways.values():
+        gateway.close()
+    cta._books.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 from brokersim.client import Simulation
-from tests.rpc_children import processes, until
-from tests.rpc_desk import IBM, TENCENT
+from tests.rpc_children import ROOT, Process, processes, until
+from tests.rpc_desk import IBM, NAMES, READY, TENCENT
 
 
 def test_three_clients_see_every_tick_their_fills_and_the_brokers_state(tmp_path: Path) -> None:
@@ -39,9 +42,29 @@ def test_three_clients_see_every_tick_their_fills_and_the_brokers_state(tmp_path
         for client in clients:
             told = client.do("ticks", vt_symbol=TENCENT)
             assert told["missed"] == 0
-            of_server = server.ticks(TENCENT)
-            first = of_server.index(told["ticks"][0])
-            assert told["ticks"] == of_server[first:]
+            # The quotes are paused: what it had last, it had last, and all of it since its first.
+            assert told["ticks"] == server.ticks(TENCENT)[-len(told["ticks"]) :]
+        assert server.interrupt() == 0
+
+
+def test_the_door_of_a_client(tmp_path: Path) -> None:
+    """``run.py --remote``: the server's gateways, in another language, from a settings file."""
+    with processes(tmp_path, 0) as (server, _clients, _sim):
+        home = tmp_path / "door"
+        home.mkdir()
+        settings = home / "settings.json"
+        settings.write_text(json.dumps(dict.fromkeys(NAMES, server.setting)), encoding="utf-8")
+        command = [sys.executable, str(ROOT / "run.py"), "--json", "--remote", "--settings", str(settings)]
+        door = Process([*command, "--seconds", "8"], home, "zh_CN")
+        told: list[dict[str, Any]] = []
+        try:
+            wanted = {("log", "VBROKERS", READY), ("log", "IBKR", READY)}
+            while not wanted <= {(line["event"], line["gateway"], line.get("msg")) for line in told}:
+                told.append(door.next())
+        finally:
+            door.end()
+        accounts = {line["vt_accountid"] for line in told if line["event"] == "account"}
+        assert accounts >= {"VBROKERS.VBROKERS-HKD", "IBKR.DU1000001-USD"}
         assert server.interrupt() == 0
 
 

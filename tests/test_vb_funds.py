@@ -1,4 +1,4 @@
-"""What changes with an order is read of its market alone: lists are read at a rate that everything shares."""
+"""Lists are read at a rate that everything shares: what changes is read of its market alone, and quotes do not wait."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ def test_a_change_reads_positions_and_funds_of_its_market_alone() -> None:
 def reads(rig: Rig) -> tuple[int, int]:
     wire = rig.sim.wire()["vbrokers"]
     return wire[HOLDINGS], wire[FUNDS]
+
+
+def test_quotes_come_before_the_lists_and_an_order_waits_for_them() -> None:
+    with Rig() as rig:
+        rig.sim.faults([{"broker": "vbrokers", "do": "delay", "ms": 700, "times": 1, "when": {"message": HOLDINGS}}])
+        rig.main.connect(rig.setting(), rig.name)
+        rig.subscribe(IBM)
+        rig.wait_tick(IBM)
+        assert not [line for line in rig.seen.log_lines() if "合约信息查询成功" in line]
+        order = rig.send(IBM, Direction.LONG, 10, 50)
+        rig.wait_status(order, Status.NOTTRADED)
+        rig.wait_log("合约信息查询成功")
+        rig.wait_equal()
+        assert Status.REJECTED not in rig.statuses(order)

@@ -38,3 +38,8 @@ async def first_of(*works: Coroutine[Any, Any, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def first_set(*events: asyncio.Event) -> None:
+    """Return when one of them is set. Unlike :func:`first_of` it leaves nothing behind where it is never begun."""
+    await first_of(*(event.wait() for event in events))

@@ -60,6 +60,7 @@ from vnpy_brokerkit.tracker import ZERO, exact, plain
 
 from .local_stops import StopKeepingCtaEngine
 from .monitor.shorts import warn_of_shorts
+from .rpc import RemoteGateway
 from .saved_strategies import variables_of
 from .strategy_books import CountedFill, StrategyBooks
 from .zones import start_warning
@@ -264,7 +265,7 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
             return None
         own = extract_vt_symbol(strategy.vt_symbol)
         gateway = self.main_engine.gateways.get(gateway_name)
-        if isinstance(gateway, AsyncGateway):
+        if isinstance(gateway, AsyncGateway | RemoteGateway):
             own = gateway.canonical(*own)
         return strategy if own == (symbol, exchange) else None
 

@@ -46,7 +46,7 @@ class PrivateConnectDialog(ConnectDialog):
         button.clicked.connect(self.connect_gateway)
         form.addRow(button)
         self.setLayout(form)
-        self.setMinimumWidth(420)
+        self.setMinimumWidth(520)
 
     def _choices(self, name: str, offered: list[str]) -> QtWidgets.QComboBox:
         combo = QtWidgets.QComboBox()
@@ -58,11 +58,13 @@ class PrivateConnectDialog(ConnectDialog):
 
     def _line(self, name: str, default: Any) -> QtWidgets.QLineEdit:
         line = QtWidgets.QLineEdit(_text(self._saved.get(name, default)))
+        line.setCursorPosition(0)  # a long text shows its beginning
         if name in PASSWORD_KEYS or vnpy_text("密码") in name:
             line.setEchoMode(QtWidgets.QLineEdit.EchoMode.Password)
         if name in PASSWORD_KEYS:
             line.setText(next((_text(self._saved[key]) for key in PASSWORD_KEYS if self._saved.get(key)), ""))
             line.setPlaceholderText(_("留空：依次用系统钥匙串、环境变量中的密码"))
+            line.setToolTip(line.placeholderText())  # in English it is longer than the field
         if type(default) is int:
             line.setValidator(QtGui.QIntValidator())
         return line

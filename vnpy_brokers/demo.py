@@ -20,7 +20,7 @@ from threading import Event as Flag
 from vnpy.event import EVENT_TIMER, Event
 from vnpy.trader.constant import Direction, OrderType
 from vnpy.trader.engine import BaseEngine, MainEngine
-from vnpy.trader.event import EVENT_ACCOUNT, EVENT_ORDER
+from vnpy.trader.event import EVENT_ACCOUNT, EVENT_LOG, EVENT_ORDER
 from vnpy.trader.object import ContractData, OrderData, OrderRequest, SubscribeRequest, TickData
 from vnpy.trader.utility import extract_vt_symbol
 
@@ -128,6 +128,7 @@ class Watch:
 
     gateway_name: str
     vt_symbols: tuple[str, ...]
+    asked: bool = False
     connected: bool = False
     timers: int = 0
 
@@ -170,6 +171,7 @@ class DemoScript(BaseEngine):
     def start(self) -> None:
         """Begin. Call it before the gateways connect, so that no event is missed."""
         self.main_engine.engines[self.engine_name] = self
+        self.event_engine.register(EVENT_LOG, self._on_log)
         self.event_engine.register(EVENT_ACCOUNT, self._on_account)
         self.event_engine.register(EVENT_ORDER, self._on_order)
         self.event_engine.register(EVENT_TIMER, self._on_timer)
@@ -182,12 +184,19 @@ class DemoScript(BaseEngine):
                 self.main_engine.cancel_order(order.create_cancel_request(), order.gateway_name)
 
     @_guarded
+    def _on_log(self, event: Event) -> None:
+        """Its first line is the sign that a gateway connects: it takes up what it was asked for as soon as it can."""
+        watch = self._watches.get(event.data.gateway_name)
+        if watch and not watch.asked:
+            watch.asked = True
+            self._subscribe(watch.gateway_name, watch.vt_symbols)
+
+    @_guarded
     def _on_account(self, event: Event) -> None:
         """An account is the first sign that a gateway is logged in."""
         watch = self._watches.get(event.data.gateway_name)
-        if watch and not watch.connected:
+        if watch:
             watch.connected = True
-            self._subscribe(watch.gateway_name, watch.vt_symbols)
 
     @_guarded
     def _on_timer(self, event: Event) -> None:

@@ -23,10 +23,16 @@ DRAW_EVERY_MS = 100
 """Nobody reads faster, and each drawing makes Qt paint the table anew."""
 SLICE_MS = 5
 """Between two parts of one drawing."""
-BUDGET_S = 0.0004
+BUDGET_S = 0.0002
 """Most of one part: the window answers in between."""
-EVERYTHING_EVERY_S = 1.0
-"""Rows that are out of sight are drawn as seldom, and a chosen order of the rows is restored."""
+SORT_EVERY_S = 1.0
+"""A chosen order of the rows is restored as seldom, for which all rows are drawn."""
+EVERYTHING_EVERY_S = 3.0
+"""Else rows that are out of sight are drawn as seldom."""
+HOLD_S = 0.5
+"""A new row moves all others, and Qt paints each of them anew: with hundreds of new ones that is all the window would
+do. So nothing is painted while rows come in, for so long at most.
+"""
 
 MOST_LINES = 2_000
 
@@ -46,7 +52,11 @@ class TickMonitor(widget.TickMonitor):
         self._to_draw: list[str] = []
         self._seen: set[str] = set()
         """The symbols whose rows are in sight."""
+        self._drawn: dict[str, tuple[TickData, int]] = {}
+        """What stands in the rows, and with how many decimals."""
         self._everything_at = 0.0
+        self._held_at: float | None = None
+        """When painting was put off."""
         super().__init__(main_engine, event_engine)
         self._timer = QtCore.QTimer(self)
         self._timer.timeout.connect(self._draw)
@@ -79,15 +89,26 @@ class TickMonitor(widget.TickMonitor):
             if tick.vt_symbol in self.cells:
                 self.update_old_row(tick)
             else:
+                self._hold(now)
                 self.insert_new_row(tick)
             if tick.vt_symbol in self._seen:
                 break  # painting a row costs more than filling it in
+        if self._held_at is not None and (not self._to_draw or now - self._held_at > HOLD_S):
+            self._held_at = None
+            self.viewport().setUpdatesEnabled(True)
         self._timer.setInterval(SLICE_MS if self._to_draw else DRAW_EVERY_MS)
+
+    def _hold(self, now: float) -> None:
+        """Paint nothing for a while."""
+        if self._held_at is None:
+            self._held_at = now
+            self.viewport().setUpdatesEnabled(False)
 
     def _choose(self, now: float) -> None:
         """Choose what to draw: what is in sight or new, and now and then everything."""
         self._seen = seen = self._in_sight()
-        if now - self._everything_at < EVERYTHING_EVERY_S:
+        sorts = self.horizontalHeader().sortIndicatorSection() >= 0
+        if now - self._everything_at < (SORT_EVERY_S if sorts else EVERYTHING_EVERY_S):
             self._to_draw = [name for name in list(self._newest) if name in seen or name not in self.cells]
         else:
             self._everything_at = now
@@ -116,14 +137,19 @@ class TickMonitor(widget.TickMonitor):
         """Draw what changed in a row."""
         contract = self.main_engine.get_contract(data.vt_symbol)
         digits = digits_of(contract, data.last_price)
+        known, known_digits = self._drawn.get(data.vt_symbol, (None, digits))
+        self._drawn[data.vt_symbol] = data, digits
         for name, cell in self.cells[data.vt_symbol].items():
-            content = _content(name, getattr(data, name), digits)
+            value = getattr(data, name)
             if name == "name" and contract:
-                content = contract.name  # a broker's quotes may carry none
-            if content is not None and cell.text() != content:
+                value = contract.name  # a broker's quotes may carry none
+            elif known and digits == known_digits and value == getattr(known, name):
+                continue
+            content = _content(name, value, digits)
+            if content is None:
+                cell.set_content(value, data)
+            elif cell.text() != content:
                 cell.set_content(content, data)
-            elif content is None:
-                cell.set_content(getattr(data, name), data)
 
 
 def _content(name: str, value: Any, digits: int) -> str | None:

@@ -15,7 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from vnpy_brokerkit.i18n import _
 
@@ -26,7 +28,8 @@ from .refusal import Refusal
 from .settings import GATEWAYS, demo_setting
 
 if TYPE_CHECKING:
-    from PySide6 import QtWidgets
+    import numpy.typing as npt
+    from PySide6 import QtGui, QtWidgets
 
     from .trader import TraderEngine
     from .window import TraderWindow
@@ -47,7 +50,13 @@ PICTURES = (
     "cta",
 )
 ZONE = "Asia/Shanghai"
-WINDOW, PAGE = (1280, 800), (1280, 720)
+WINDOW, LOG, PAGE, CONTRACTS = (1440, 1040), (1280, 420), (1280, 720), (1000, 420)
+"""Sizes in pixels. VN Trader's window can be no lower than about 930."""
+TABLES_BELOW = 190
+"""Height of the tables at the window's bottom: by default they show two rows."""
+COLOURS = 256
+NEIGHBOURHOOD_BITS = 4
+"""Colours that differ in their lowest bits alone are neighbours."""
 CHILD_DEADLINE_S = 400.0
 STEP_DEADLINE_S = 90.0
 SETTLE_S = 1.2
@@ -89,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_child(folder: Path, language: str, data: Path | None) -> None:
-    """Take the pictures of one language. Raises `Refusal` with the child's last line."""
+    """Take the pictures of one language. Raises `Refusal` with what the child said."""
     locale = LANGUAGES[language]
     environment = dict(
         os.environ,
@@ -118,8 +127,7 @@ def _run_child(folder: Path, language: str, data: Path | None) -> None:
     except subprocess.TimeoutExpired:
         raise Refusal(_("截图在 {:.0f} 秒内没有完成").format(CHILD_DEADLINE_S)) from None
     if child.returncode != DONE:
-        lines = child.stderr.strip().splitlines()
-        raise Refusal(lines[-1] if lines else _("截图进程以代码 {} 结束").format(child.returncode))
+        raise Refusal(child.stderr.strip() or _("截图进程以代码 {} 结束").format(child.returncode))
 
 
 def _take(folder: Path, language: str, data: Path | None) -> None:
@@ -150,6 +158,39 @@ def _take(folder: Path, language: str, data: Path | None) -> None:
             window.close_unasked()
 
 
+def _few_colours(picture: QtGui.QImage) -> QtGui.QImage:
+    """The same with a palette of 256 colours, the others as the nearest of them: a third of the size."""
+    from PySide6 import QtGui
+
+    picture = picture.convertToFormat(QtGui.QImage.Format.Format_RGB32)
+    height, width = picture.height(), picture.width()
+    pixels = np.frombuffer(picture.constBits(), np.uint32) & 0xFFFFFF
+    colours, places, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+    palette = _palette(colours, counts)
+    wanted = _parts(palette)
+    nearest = np.array([np.abs(wanted - part).sum(axis=1).argmin() for part in _parts(colours)], np.uint8)
+    indexed = QtGui.QImage(nearest[places].tobytes(), width, height, width, QtGui.QImage.Format.Format_Indexed8)
+    indexed.setColorTable([0xFF000000 | int(colour) for colour in palette])
+    return indexed.copy()  # the bytes above end with this call
+
+
+def _palette(colours: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+    """The most frequent colour of each neighbourhood, the most frequented of those: else greys alone would be kept."""
+    by_count = np.argsort(-counts, kind="stable")
+    colours, counts = colours[by_count], counts[by_count]
+    parts = _parts(colours) >> NEIGHBOURHOOD_BITS
+    neighbourhood = parts[:, 0] << 16 | parts[:, 1] << 8 | parts[:, 2]
+    _names, first, places = np.unique(neighbourhood, return_index=True, return_inverse=True)
+    pixels = np.bincount(places, weights=counts)
+    kept: npt.NDArray[np.uint32] = colours[first[np.argsort(-pixels, kind="stable")[:COLOURS]]]
+    return kept
+
+
+def _parts(colours: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    """Red, green and blue of each colour."""
+    return np.stack([colours >> shift & 0xFF for shift in (16, 8, 0)], axis=1).astype(np.int64)
+
+
 class _Session:
     """Somebody before the window, with a camera."""
 
@@ -165,13 +206,13 @@ class _Session:
 
     def run(self) -> None:
         """Take every picture. Raises `Refusal` where something does not come in time."""
-        self._window.resize(*WINDOW)
-        self._window.show()
+        self._lay_out()
         for name in GATEWAYS:
             self._dialog(name)
         self._connect()
         self._be_refused()
         self._window.fit_columns()
+        self._settle()
         self._shoot(self._window, "window")
         self._shoot(self._panel, "panel")
         self._log()
@@ -181,12 +222,12 @@ class _Session:
 
     # ------------------------------------------------------------------ waiting and taking
 
-    def _until(self, true: Callable[[], object], what: str) -> None:
-        """Let Qt work until it is true. Raises `Refusal`."""
+    def _until(self, true: Callable[[], object], name: str) -> None:
+        """Let Qt work until it is true, which the picture of this name needs. Raises `Refusal`."""
         deadline = time.monotonic() + STEP_DEADLINE_S
         while not true():
             if time.monotonic() > deadline:
-                raise Refusal(_("截图时没有等到：{}").format(what))
+                raise Refusal(_("没有等到图片 {} 的内容，请重试").format(name))
             self._work()
 
     def _settle(self) -> None:
@@ -201,15 +242,24 @@ class _Session:
 
     def _shoot(self, widget: QtWidgets.QWidget, name: str) -> None:
         """Write what a widget shows now; without a window's frame, in whose title stands a folder."""
-        from PySide6 import QtGui
-
         self._settle()
-        image = widget.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
         path = self._folder / f"{name}_{self._language}.png"
-        if not image.save(str(path), "PNG", 0):  # type: ignore[call-overload] # Qt's stubs want the format as bytes
+        image = _few_colours(widget.grab().toImage())
+        # PySide's stub wants bytes, PySide itself wants text.
+        if not image.save(str(path), "PNG", 0):  # type: ignore[call-overload]
             raise Refusal(_("图片未能写入：{}").format(path))
 
     # ------------------------------------------------------------------ the day
+
+    def _lay_out(self) -> None:
+        from PySide6 import QtCore, QtWidgets
+
+        self._window.resize(*WINDOW)
+        self._window.show()
+        area = QtCore.Qt.DockWidgetArea.BottomDockWidgetArea
+        docks = cast("list[QtWidgets.QDockWidget]", self._window.findChildren(QtWidgets.QDockWidget))
+        below = [dock for dock in docks if self._window.dockWidgetArea(dock) == area]
+        self._window.resizeDocks(below, [TABLES_BELOW] * len(below), QtCore.Qt.Orientation.Vertical)
 
     def _dialog(self, name: str) -> None:
         from .connect_dialog import PrivateConnectDialog
@@ -223,18 +273,21 @@ class _Session:
         """Connect both and do what the demo does: buy, sell, an order that rests, the example strategy."""
         from vnpy_ctastrategy.base import APP_NAME
         from vnpy_ctastrategy.engine import CtaEngine
+        from vnpy_ctastrategy.ui.widget import CtaManager
 
         from .demo import SOURCE, DemoScript, start_demo
         from .demo_strategy import NAME
 
         engine = self._engine
         start_demo(engine)
+        # Now: the page shows the lines that come while it is there. Not earlier: it loads the strategies' classes.
+        self._window.open_widget(CtaManager, APP_NAME)
         engine.connect_all({name: demo_setting(name, engine.get_default_setting(name) or {}, {}) for name in GATEWAYS})
         script, cta = engine.get_engine(SOURCE), engine.get_engine(APP_NAME)
         assert isinstance(script, DemoScript)
         assert isinstance(cta, CtaEngine)
-        self._until(script.finished.is_set, "the demo's buy and sell")
-        self._until(lambda: cta.strategies[NAME].trading, "the example strategy")
+        self._until(script.finished.is_set, "window")
+        self._until(lambda: cta.strategies[NAME].trading, "cta")
 
     def _be_refused(self) -> None:
         """Look for a symbol that is not there, and sell a part of a lot."""
@@ -246,14 +299,14 @@ class _Session:
             EVENT_LOG, lambda event: missing.append(event.data.msg) if UNKNOWN_SYMBOL in event.data.msg else None
         )
         self._type(UNKNOWN_SYMBOL, Exchange.SMART)
-        self._until(lambda: missing, "the line about the unknown symbol")
+        self._until(lambda: missing, "log")
         self._type("700", Exchange.SEHK)
-        self._until(self._panel.bp5_label.text, "five levels of depth")
+        self._until(self._panel.bp5_label.text, "panel")
         self._panel.volume_line.setText("150")
         self._panel.price_line.setText(self._panel.ap1_label.text())
         self._panel.send_order()
         orders = self._engine.get_all_orders
-        self._until(lambda: Status.REJECTED in {order.status for order in orders()}, "the refusal")
+        self._until(lambda: Status.REJECTED in {order.status for order in orders()}, "window")
 
     def _type(self, symbol: str, exchange: object) -> None:
         self._panel.exchange_combo.setCurrentText(str(getattr(exchange, "value", exchange)))
@@ -262,15 +315,17 @@ class _Session:
 
     def _log(self) -> None:
         """The log's dock, wide enough for its lines."""
+        from PySide6 import QtWidgets
         from vnpy.trader.ui.widget import LogMonitor
 
         [monitor] = [one for one in self._window.monitors.values() if isinstance(one, LogMonitor)]
         dock = monitor.parentWidget()
-        dock.setFloating(True)  # type: ignore[attr-defined] # vn.py puts every table into a dock
-        dock.resize(WINDOW[0], 420)
+        assert isinstance(dock, QtWidgets.QDockWidget)  # vn.py puts every table into one
+        dock.setFloating(True)
+        dock.resize(*LOG)
         monitor.resize_columns()
         self._shoot(dock, "log")
-        dock.setFloating(False)  # type: ignore[attr-defined] # as above
+        dock.setFloating(False)
 
     def _monitor(self) -> None:
         from .monitor import APP_NAME
@@ -281,10 +336,10 @@ class _Session:
         assert isinstance(page, MonitorWidget)
         page.resize(*PAGE)
         gateways = [self._engine.gateways[name] for name in GATEWAYS]
-        self._until(lambda: all(gateway.latencies.points() for gateway in gateways), "a latency")  # type: ignore[attr-defined]
-        self._until(lambda: page.journal.table.model.rows, "the order journal")
+        self._until(lambda: all(gateway.latencies.points() for gateway in gateways), "monitor")  # type: ignore[attr-defined]
+        self._until(lambda: page.journal.table.model.rows, "monitor")
         self._shoot(page, "monitor")
-        name = list(GATEWAYS)[0]
+        name = next(iter(GATEWAYS))
         page.cards[name].stop_button.click()
         self._shoot(page.cards[name], "kill_switch")
         self._engine.gateways[name].stop_orders(False)  # type: ignore[attr-defined] # of our gateways
@@ -296,17 +351,16 @@ class _Session:
         self._window.open_widget(ContractFinder, "contract")
         page = self._window.widgets["contract"]
         assert isinstance(page, ContractFinder)
-        page.resize(1000, 420)
+        page.resize(*CONTRACTS)
         page.button_show.click()
         self._shoot(page, "contracts")
         page.close()
 
     def _strategies(self) -> None:
         from vnpy_ctastrategy.base import APP_NAME
-        from vnpy_ctastrategy.ui.widget import CtaManager
 
-        self._window.open_widget(CtaManager, APP_NAME)
         page = self._window.widgets[APP_NAME]
+        page.showNormal()  # vn.py opens it maximised
         page.resize(*PAGE)
         self._shoot(page, "cta")
         page.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import cast
 
@@ -140,6 +142,21 @@ class TraderWindow(MainWindow):
             self.restoreState(self._layouts[name])
 
 
+@contextmanager
+def short_pauses() -> Iterator[None]:
+    """Keep Python's own pauses out of the window; to be entered when everything is imported and the window made.
+
+    The garbage collector looks through all that lives, again and again, and every thread waits: 100 ms for the objects
+    of vn.py, its apps and their libraries, which live as long as the process. What is there now, it leaves alone.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def run_window(
     main_engine: MainEngine,
     *,
@@ -175,7 +192,8 @@ def run_window(
     if seconds is not None:
         stop.request_after(seconds)
     try:
-        qapp.exec()
+        with short_pauses():
+            qapp.exec()
     finally:
         timer.stop()
         # vn.py's hooks show a window, which is gone now.

@@ -11,7 +11,7 @@ from vnpy_brokerkit.findings import Kind, Occasion
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Marks, Rounds
 from vnpy_brokerkit.pacing import Patience
-from vnpy_brokerkit.waiting import first_of, within
+from vnpy_brokerkit.waiting import first_set, within
 
 from .contracts import EXCHANGE2MARKET
 from .market_data import Key
@@ -200,7 +200,7 @@ class Keepers:
     async def _woken(self, seconds: float, *events: asyncio.Event) -> None:
         """Return when one of these is set, or after so many seconds."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await within(seconds, first_of(*(event.wait() for event in events)))
+            await within(seconds, first_set(*events))
         if not self._is_up():
             # Nothing to read yet; an event that stays set must not spin.
             await self._clock.sleep(min(seconds, 0.2))

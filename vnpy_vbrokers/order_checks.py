@@ -6,6 +6,8 @@ Everything that can be known to be wrong is refused here, in words, before a byt
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -21,6 +23,7 @@ from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, TrackedOrder, plain_text
 from vnpy_brokerkit.trading_hours import Region, Segment, auction
+from vnpy_brokerkit.waiting import within
 
 from .contracts import EXCHANGE2MARKET, Instrument
 from .market_data import Board, MarketData
@@ -46,6 +49,7 @@ class OrderChecks:
         markets: Callable[[], Iterable[str]],
         market_data: MarketData,
         sellable: Callable[[str, Exchange], Decimal],
+        logged_in: Callable[[], bool],
         guard: Guard,
         clock: Clock,
         timing: Timing,
@@ -59,8 +63,18 @@ class OrderChecks:
         self._clock = clock
         self._timing = timing
         self._log = log
-        self.ready = False
-        """Whether the broker's orders are known: before that, an order of ours could not be told from them."""
+        self._logged_in = logged_in
+        self.ready = asyncio.Event()
+        """Set once the broker's orders are known: before that, an order of ours could not be told from them."""
+
+    async def _wait_until_ready(self, order: TrackedOrder) -> None:
+        """Quotes come before the lists have been read: who acts on the first of them need not be refused."""
+        left = order.born + self._timing.order_max_age - self._clock.monotonic()
+        if not self.ready.is_set() and self._logged_in() and left > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(left, self.ready.wait())
+        if not self.ready.is_set():
+            raise Refusal(_("连接尚未就绪，未发送；请等待连接完成"))
 
     async def prepare(self, order: TrackedOrder) -> dict[str, Any]:
         """Return the request of an order that may go out; raise :class:`Refusal` in words for one that may not."""
@@ -69,8 +83,7 @@ class OrderChecks:
             raise Refusal(_("当前为只读连接，未发送；如需交易请将“只读”设为“否”后重新连接"))
         if market is None or market.code not in self._markets():
             raise Refusal(_("{}不在已启用的市场内，未发送；请检查“市场”设置和账户权限").format(order.vt_symbol))
-        if not self.ready:
-            raise Refusal(_("连接尚未就绪，未发送；请等待连接完成"))
+        await self._wait_until_ready(order)
         if order.type not in (OrderType.LIMIT, OrderType.MARKET):
             raise Refusal(_("不支持{}委托，未发送；华盛通支持限价，美股另支持市价").format(order.type.value))
         if order.type is OrderType.MARKET and market.region is not Region.US:

@@ -185,6 +185,7 @@ class VbrokersSession(Session):
             markets=lambda: self._markets,
             market_data=market_data,
             sellable=accounts.sellable,
+            logged_in=lambda: connection.phase is Phase.UP,
             guard=gateway.guarded_by(limits),
             clock=self._clock,
             timing=self._timing,
@@ -385,24 +386,38 @@ class VbrokersSession(Session):
             self._gateway.log(_("OpenAPI Gateway登录成功（{}）").format(self._settings.environment))
             rooms.contracts.load_cache()
         self._keepers.begin(Occasion.CONNECT if first else Occasion.RECONNECT, rooms)
-        await rooms.order_sync.reconcile()
-        self._keepers.funds_wanted.clear()  # whatever has changed by now is read here
-        await rooms.accounts.read_positions()
-        await rooms.accounts.read_funds()
-        if self._calendars:
-            await asyncio.shield(self._calendars)
-        await rooms.market_data.resubscribe()
+        shown = list(self._gateway.subscriptions)
+        # The lists are read at a slow rate, which quotes need not wait for.
+        quotes = asyncio.create_task(self._quote_again(rooms, shown))
+        try:
+            await rooms.order_sync.reconcile()
+            self._keepers.funds_wanted.clear()  # whatever has changed by now is read here
+            await rooms.accounts.read_positions()
+            await rooms.accounts.read_funds()
+            await quotes
+        finally:
+            quotes.cancel()
+            await asyncio.wait({quotes})
         await rooms.market_data.follow(self._needed(rooms, first), show=False)
         rooms.accounts.push_positions()
-        rooms.checks.ready = True
+        rooms.checks.ready.set()
         self._first = False
         if first:
             self._gateway.log(_("合约信息查询成功"))
         else:
             self._gateway.log(_("已恢复：委托、成交、持仓、资金与行情订阅均已核对"))
         self._keepers.close_round(rooms)
-        if self._gateway.subscriptions:
-            self._gateway.spawn(self._show(rooms, list(self._gateway.subscriptions)), "subscribe")
+        late = [key for key in self._gateway.subscriptions if key not in shown]
+        if late:
+            self._gateway.spawn(self._show(rooms, late), "subscribe")
+
+    async def _quote_again(self, rooms: Rooms, shown: list[Key]) -> None:
+        """Quotes of what was followed before, and of what is to be shown."""
+        if self._calendars:
+            await asyncio.shield(self._calendars)
+        await rooms.market_data.resubscribe()
+        if shown:
+            await self._show(rooms, shown)
 
     def _needed(self, rooms: Rooms, first: bool) -> list[Key]:
         """What must have a contract although nobody subscribed it: held, working, preloaded, used by strategies."""

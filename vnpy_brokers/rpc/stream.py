@@ -182,10 +182,12 @@ class Stream(threading.Thread):
         epoch = self._epoch
         before = self._shown.get(vt_symbol)
         if before is not None:
-            if before[0] == epoch and number > before[1] + 1:
+            if before[0] == epoch:
+                if number <= before[1]:
+                    return  # shown already, as the last one
                 self.missed += number - before[1] - 1
-            if tick.datetime < before[2].datetime:
-                return  # time only moves forward: a server that began anew tells the last quote again
+            elif tick.datetime < before[2].datetime:
+                return  # time only moves forward: a server that began anew tells an old quote again
         self._shown[vt_symbol] = (epoch, number, tick)
         self._on_tick(tick)
 

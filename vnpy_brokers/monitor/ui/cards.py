@@ -63,7 +63,7 @@ class Card(QtWidgets.QFrame):
         self.lamp_label.setText(lamp_word(health))
         self.lamp_label.setStyleSheet(f"color: {colour_of(health)}; font-weight: bold")
         found = marks(health)
-        self.marks_label.setText(" ".join(f"【{mark}】" for mark in found))
+        self.marks_label.setText(" ".join(_("【{}】").format(mark) for mark in found))
         self.marks_label.setVisible(bool(found))
         self.remark_label.setText(remark(health))
         self.remark_label.setToolTip(remark(health))

@@ -17,16 +17,21 @@ BACKGROUND = "#19232d"
 """vn.py's dark style."""
 LEAST_MS = 0.01
 """What a logarithmic axis can show of nothing."""
+LABELLED = ("1", "2", "5")
+"""First digits of the labels on that axis."""
+LEAST_SPAN_S = 600
+"""What the axis of time spans at least: the first minutes else show fractions of a second."""
 
 # pyqtgraph has no types.
 _graph: Any = pg
 
 
 class _PlainAxis(pg.AxisItem):
-    """A logarithmic axis whose ticks are plain numbers."""
+    """A logarithmic axis whose ticks are plain numbers, few enough to be read."""
 
     def logTickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
-        return [f"{10**value:g}" for value in values]
+        texts = (f"{10**value:.1g}" for value in values)
+        return [f"{float(text):g}" if text.strip("0.")[:1] in LABELLED else "" for text in texts]
 
 
 class LatencyPlot(QtWidgets.QStackedWidget):
@@ -47,6 +52,7 @@ class LatencyPlot(QtWidgets.QStackedWidget):
         )
         self._plot.setLogMode(x=False, y=True)
         self._plot.setMouseEnabled(x=True, y=False)
+        self._plot.setLimits(minXRange=LEAST_SPAN_S)
         self._plot.showGrid(x=True, y=True, alpha=0.2)
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()

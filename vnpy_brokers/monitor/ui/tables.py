@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, overload
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from vnpy_brokerkit.async_gateway import AsyncGateway, database_zone
 from vnpy_brokerkit.health import Health
@@ -16,6 +16,8 @@ from vnpy_brokerkit.tracker import plain_text
 
 from ..words import Marked, order_state, report_rows
 
+DISPLAY, TOOL_TIP = int(QtCore.Qt.ItemDataRole.DisplayRole), int(QtCore.Qt.ItemDataRole.ToolTipRole)
+"""Qt asks a thousand times for a screenful, with bare numbers: what it asks is looked up once."""
 Row = tuple[str, ...]
 Index = QtCore.QModelIndex | QtCore.QPersistentModelIndex
 
@@ -45,8 +47,11 @@ JOURNAL_HEADINGS = (
 )
 WIDEST = 420
 """Pixels of a column that is not the last."""
-FITTED_ROWS = 100
-"""Rows that decide how wide a column is: measuring thousands would stall the window."""
+FITTED_ROWS = 30
+"""Rows that decide how wide a column is: measuring thousands would stall the window, and Qt's own way asks for much
+more than the texts.
+"""
+MARGIN = 24
 MOST_ROWS = 5000
 """Entries that the journal's table shows."""
 TYPING_MS = 300
@@ -59,10 +64,10 @@ class RowsModel(QtCore.QAbstractTableModel):
 
     def __init__(self, headings: Sequence[Marked], parent: QtCore.QObject | None = None) -> None:
         super().__init__(parent)
-        self._headings = [_(heading.text) for heading in headings]
-        self.rows: list[Row] = []
+        self.headings = [_(heading.text) for heading in headings]
+        self.rows: Sequence[Row] = []
 
-    def show(self, rows: list[Row]) -> bool:
+    def show(self, rows: Sequence[Row]) -> bool:
         """Show these rows; return whether anything changed."""
         if rows == self.rows:
             return False
@@ -75,18 +80,16 @@ class RowsModel(QtCore.QAbstractTableModel):
         return 0 if parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: Index = QtCore.QModelIndex()) -> int:  # noqa: B008  Qt's own default
-        return 0 if parent.isValid() else len(self._headings)
+        return 0 if parent.isValid() else len(self.headings)
 
-    def data(self, index: Index, role: int = QtCore.Qt.ItemDataRole.DisplayRole) -> Any:
-        if role in (QtCore.Qt.ItemDataRole.DisplayRole, QtCore.Qt.ItemDataRole.ToolTipRole):
+    def data(self, index: Index, role: int = DISPLAY) -> Any:
+        if role in (DISPLAY, TOOL_TIP):
             return self.rows[index.row()][index.column()]
         return None
 
-    def headerData(
-        self, section: int, orientation: QtCore.Qt.Orientation, role: int = QtCore.Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        if role == QtCore.Qt.ItemDataRole.DisplayRole and orientation == QtCore.Qt.Orientation.Horizontal:
-            return self._headings[section]
+    def headerData(self, section: int, orientation: QtCore.Qt.Orientation, role: int = DISPLAY) -> Any:
+        if role == DISPLAY and orientation == QtCore.Qt.Orientation.Horizontal:
+            return self.headings[section]
         return None
 
 
@@ -104,26 +107,30 @@ class Table(QtWidgets.QStackedWidget):
         self.view.setAlternatingRowColors(True)
         self.view.setWordWrap(False)
         self.view.horizontalHeader().setStretchLastSection(True)
-        self.view.horizontalHeader().setResizeContentsPrecision(FITTED_ROWS)
         self.view.horizontalHeader().setDefaultAlignment(QtCore.Qt.AlignmentFlag.AlignLeft)
         self.empty = QtWidgets.QLabel()
         self.empty.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
         self.addWidget(self.view)
         self.addWidget(self.empty)
 
-    def show_rows(self, rows: list[Row], empty: str) -> None:
+    def show_rows(self, rows: Sequence[Row], empty: str) -> None:
         """Show these rows, or that text where there are none."""
         self.empty.setText(empty)
         self.setCurrentWidget(self.view if rows else self.empty)
         place = self.view.verticalScrollBar().value()
+        self.view.setUpdatesEnabled(False)  # else it is painted before it is laid out, and again after
         if self.model.show(rows):
             self._fit()
+            self.view.doItemsLayout()
             self.view.verticalScrollBar().setValue(place)
+        self.view.setUpdatesEnabled(True)
 
     def _fit(self) -> None:
-        self.view.resizeColumnsToContents()
-        for column in range(self.model.columnCount() - 1):
-            self.view.setColumnWidth(column, min(WIDEST, self.view.columnWidth(column) + 8))
+        measure = QtGui.QFontMetrics(self.view.font()).horizontalAdvance
+        sample = [self.model.rows[number] for number in range(min(FITTED_ROWS, len(self.model.rows)))]
+        for column, heading in enumerate(self.model.headings[:-1]):
+            widest = max(map(measure, [heading, *(row[column] for row in sample)]))
+            self.view.setColumnWidth(column, min(WIDEST, widest + MARGIN))
 
 
 class ReportTable(Table):
@@ -136,6 +143,35 @@ class ReportTable(Table):
         """Show the reports of the gateways."""
         rows = [row for name, health in healths.items() if health.report for row in report_rows(name, health.report)]
         self.show_rows(rows, _("还没有对账；连接后自动进行，也可按“立即对账”"))
+
+
+class _Texts(Sequence[Row]):
+    """Entries of the journal as rows of text, made when they are asked for: thousands would stall the window."""
+
+    def __init__(self, found: Sequence[tuple[JournalRow, str]]) -> None:
+        self._found = found
+        self._made: dict[int, Row] = {}
+        self._keys = [(row.orderid, row.step, row.state, row.traded, row.broker_id, row.reason) for row, _name in found]
+        """What tells apart two looks at the same entries."""
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return _Texts(self._found[index])
+        if index not in self._made:
+            self._made[index] = _texts(*self._found[index])
+        return self._made[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Texts) and self._keys == other._keys
+
+    __hash__ = None  # type: ignore[assignment]  # it compares by its entries
 
 
 class JournalView(QtWidgets.QWidget):
@@ -220,9 +256,9 @@ class JournalView(QtWidgets.QWidget):
                 found += [(row, name) for row in future.result()]
         found.sort(key=lambda entry: entry[0].time, reverse=True)
         nothing = _("没有包含“{}”的委托").format(self._searched) if self._searched else _("还没有委托")
-        self._show([_texts(row, name) for row, name in found[:MOST_ROWS]], problem or nothing)
+        self._show(_Texts(found[:MOST_ROWS]), problem or nothing)
 
-    def _show(self, rows: list[Row], empty: str) -> None:
+    def _show(self, rows: Sequence[Row], empty: str) -> None:
         self.table.show_rows(rows, empty)
         text = _("最新{}条") if len(rows) == MOST_ROWS else _("{}条")
         self.count_label.setText(text.format(len(rows)) if rows else "")
