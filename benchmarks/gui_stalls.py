@@ -5,9 +5,9 @@
 A timer of the window's own thread fires every 5 ms and notes how late it is; a second thread, when the timer is long
 overdue, looks at what the window's thread is doing. All phases run in one process, each right after an idle window of
 the same length, again and again: what the machine does beside is in both. One JSON line comes last: the 99th percentile
-of the lateness (ms) of each phase, the median over the rounds; its ratio to that of the idle window before it, also the
-median; the share of a processor that the window's thread took; and the stalls with a frame of ours on top. On a loaded machine
-a thread that merely waits for a processor looks like one that works: the shares tell the two apart.
+of the lateness (ms) of each phase and its ratio to that of the idle window before it, medians over the rounds; the
+share of a processor that the window's thread took; and the stalls with a frame of ours on top. On a loaded machine a
+thread that merely waits for a processor looks like one that works: the shares tell the two apart.
 
 It holds when no ratio is above 2 and no stall has a frame of ours on top, in one round or over all of them.
 ``--until-held`` ends after the first round after which it holds.

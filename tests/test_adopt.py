@@ -140,6 +140,7 @@ def test_it_trades_in_on_start_and_on_stop(name: str) -> None:
     with desk(name, timing=timing) as it:
         strategy = it.add(Hasty)
         it.ready()
+        it.rig.wait(lambda: it.rig.main.get_contract(IBM), "its contract")
         for number in range(1, 101):
             it.cta.start_strategy(NAME)
             it.rig.wait(lambda: len(strategy.told) == 2 * number - 1, "the buy")  # noqa: B023  asked at once

@@ -50,7 +50,7 @@ PICTURES = (
     "cta",
 )
 ZONE = "Asia/Shanghai"
-WINDOW, LOG, PAGE, CONTRACTS = (1440, 1040), (1280, 420), (1280, 720), (1000, 420)
+WINDOW, LOG, PAGE, CONTRACTS = (1440, 1040), (1280, 420), (1280, 800), (1280, 420)
 """Sizes in pixels. VN Trader's window can be no lower than about 930."""
 TABLES_BELOW = 190
 """Height of the tables at the window's bottom: by default they show two rows."""
