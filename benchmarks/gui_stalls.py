@@ -184,7 +184,7 @@ def _window() -> Iterator[tuple[TraderWindow, TraderEngine, Simulation, QtWidget
             with short_pauses():
                 engine.connect_all(settings)
                 _wait(qapp, lambda: len({a.gateway_name for a in engine.get_all_accounts()}) == 2, 30)
-                _run(qapp, 3)
+                _run(qapp, 5)
                 yield window, engine, sim, qapp
         finally:
             window.close_unasked()

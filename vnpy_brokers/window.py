@@ -31,6 +31,7 @@ from .typing_panel import TypingPanel
 WAKE_UP_MS = 200
 # The demo has no layout of the user's to respect: its columns are fitted while the first rows come in.
 FIT_COLUMNS_AFTER_MS = (2_000, 4_000, 8_000)
+SET_ASIDE_AFTER_MS = (5_000, 30_000, 120_000)
 
 
 OURS: Mapping[type[QtWidgets.QWidget], type[QtWidgets.QWidget]] = {
@@ -144,16 +145,27 @@ class TraderWindow(MainWindow):
 
 @contextmanager
 def short_pauses() -> Iterator[None]:
-    """Keep Python's own pauses out of the window; to be entered when everything is imported and the window made.
+    """Keep Python's own pauses out of the window; to be entered in its thread when everything is imported and made.
 
     The garbage collector looks through all that lives, again and again, and every thread waits: 100 ms for the objects
-    of vn.py, its apps and their libraries, which live as long as the process. What is there now, it leaves alone.
+    of vn.py, its apps and their libraries, which live as long as the process. What is there now, it leaves alone; soon
+    after also what connecting brought (calendars, contracts), without a search for garbage, which would stop the window
+    itself. Only a few times: what is set aside is never collected.
     """
     gc.collect()
     gc.freeze()
+    timers = []
+    for delay_ms in SET_ASIDE_AFTER_MS:
+        timer = QtCore.QTimer()
+        timer.setSingleShot(True)
+        timer.timeout.connect(gc.freeze)
+        timer.start(delay_ms)
+        timers.append(timer)
     try:
         yield
     finally:
+        for timer in timers:
+            timer.stop()
         gc.unfreeze()
 
 
