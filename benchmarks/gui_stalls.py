@@ -249,20 +249,26 @@ def _tick_of(number: int) -> Any:
     return tick
 
 
-def _contracts(engine: TraderEngine, first: int) -> threading.Thread:
+def _contracts(engine: TraderEngine, first: int) -> threading.Event:
+    """Tell the engine contracts as the gateways do those that they have seen before; the event is set at the end."""
     from vnpy.trader.constant import Exchange, Product
     from vnpy.trader.object import ContractData
 
-    gateway = engine.gateways["VBROKERS"]
+    from vnpy_brokerkit.async_gateway import AsyncGateway
+    from vnpy_brokerkit.pacing import in_slices
 
-    def load() -> None:
-        for number in range(first, first + CONTRACTS):
+    gateway = engine.gateways["VBROKERS"]
+    assert isinstance(gateway, AsyncGateway)
+    loaded = threading.Event()
+
+    async def load() -> None:
+        async for number in in_slices(range(first, first + CONTRACTS), gateway.clock):
             made = ContractData("VBROKERS", f"{number:06}", Exchange.SEHK, f"名称{number}", Product.EQUITY, 1, 0.01)
             gateway.on_contract(made)
+        loaded.set()
 
-    thread = threading.Thread(target=load, name="contracts", daemon=True)
-    thread.start()
-    return thread
+    gateway.post(lambda: gateway.spawn(load(), "contracts"))
+    return loaded
 
 
 def measure(seconds: float, rounds: int = ROUNDS, *, until_held: bool = False) -> dict[str, Any]:
@@ -284,10 +290,10 @@ def measure(seconds: float, rounds: int = ROUNDS, *, until_held: bool = False) -
             feeder.close()
 
         def contracts() -> None:
-            loader = _contracts(engine, done * CONTRACTS)
+            loaded = _contracts(engine, done * CONTRACTS)
             QtCore.QTimer.singleShot(int(seconds * 500), finder.show_contracts)
             live()
-            loader.join()
+            assert loaded.wait(10)
 
         def hang() -> None:
             sim.faults([{"broker": broker, "do": "stall", "for_s": seconds} for broker in ("vbrokers", "tws")])

@@ -108,3 +108,7 @@ def test_a_bad_file_loosens_nothing(tmp_path: Path, text: str) -> None:
 
 def test_no_file_is_no_problem(tmp_path: Path) -> None:
     assert load_limits(tmp_path) == (Limits(), "")
+
+
+def test_numbers_are_told_as_a_person_writes_them() -> None:
+    assert "150不是每手100股" in check(replace(GOOD, volume=Decimal("150.0"), lot=Decimal("100.0")))

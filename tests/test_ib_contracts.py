@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -66,8 +66,11 @@ class Desk:
         )
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 10))
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(work, 10))
 
 
 # ------------------------------------------------------------------ spelling
@@ -421,7 +424,7 @@ def test_the_cache_keeps_the_con_id_over_a_restart(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "ibkr_contracts.json").read_text("utf-8"))["contracts"]
     assert rows[0]["hints"]["con_id"] == "495512563"
     second = Desk(tmp_path, ES)
-    assert second.contracts.load_cache() == 1
+    assert run(second.contracts.load_cache()) == 1
     assert [c.vt_symbol for c in second.pushed] == ["ES-202612-USD-FUT.CME"]
     held = Contract(conId=495512563, secType="FUT", symbol="ES", lastTradeDateOrContractMonth="20261218")
     assert second.contracts.canonical_of(held) == ("ES-202612-USD-FUT", CME)
@@ -435,7 +438,7 @@ def test_a_con_id_that_tws_no_longer_knows_falls_back_to_the_name(tmp_path: Path
     first = Desk(tmp_path, AAPL)
     run(first.contracts.ensure([("AAPL", SMART)]))
     second = Desk(tmp_path, details("AAPL", 5, trading_class="NMS"))
-    second.contracts.load_cache()
+    run(second.contracts.load_cache())
     run(second.contracts.ensure([("AAPL", SMART)]))
     known = second.contracts.get("AAPL", SMART)
     assert known is not None

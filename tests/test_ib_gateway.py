@@ -266,6 +266,7 @@ def test_a_paper_account_in_the_live_setting_is_read_only() -> None:
     with IbRig() as rig:
         rig.connect(环境="实盘")
         rig.wait_log("只读连接")
+        rig.wait(lambda: rig.gateway.health().read_only, "the mark on the lamp")
         rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 1, 50), Status.REJECTED)
         assert "placeOrder" not in rig.sim.wire()["tws"]
 

@@ -715,7 +715,7 @@ def test_an_instrument_that_was_there_yesterday_is_tried_again(tmp_path: Path) -
     run(tmp_path, yesterday, AAPL)
 
     async def today(desk: Desk) -> None:
-        desk.contracts.load_cache()
+        await desk.contracts.load_cache()
         answers, desk.wire.answers = desk.wire.answers, answering()
         await desk.show(APPLE)
         assert desk.data.board(*APPLE) is None

@@ -61,7 +61,7 @@ from .session import Session
 from .settings import PASSWORD_KEYS
 from .settings_file import protect
 from .timing import Timing
-from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
+from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain, plain_text
 from .waiting import within
 from .young_orders import YoungOrders
 
@@ -510,9 +510,7 @@ class AsyncGateway(BaseGateway):
                 order.orderid,
                 order.vt_symbol,
                 order.direction.value,
-                order.volume,
-                order.price,
-                order.traded,
+                *map(plain_text, (order.volume, order.price, order.traded)),
             )
             sys.stderr.write(line + "\n")
             logger.bind(gateway_name=self.gateway_name).warning(line)

@@ -17,6 +17,7 @@ from vnpy.trader.constant import Direction, OrderType
 
 from .i18n import _
 from .price_grid import on_grid
+from .tracker import plain_text
 
 LIMITS_FILE = "broker_limits.json"
 
@@ -123,7 +124,11 @@ class Guard:
             beyond = market > 0 and facts.price < market * (1 - reach)
         if beyond:
             return _("{}：委托价{}越过市价{}超过{:g}%，未发送；请检查价格，或修改{}的aggressive_percent").format(
-                facts.vt_symbol, facts.price, market, self.limits.aggressive_percent, LIMITS_FILE
+                facts.vt_symbol,
+                plain_text(facts.price),
+                plain_text(market),
+                self.limits.aggressive_percent,
+                LIMITS_FILE,
             )
         return ""
 
@@ -155,13 +160,17 @@ class Guard:
 def _shape(facts: OrderFacts) -> str:
     """Volume and price as such: always refused, no setting changes it."""
     if not facts.volume.is_finite() or facts.volume <= 0:
-        return _("{}：委托数量{}无效，未发送；数量必须大于0").format(facts.vt_symbol, facts.volume)
+        return _("{}：委托数量{}无效，未发送；数量必须大于0").format(facts.vt_symbol, plain_text(facts.volume))
     if facts.lot > 0 and not facts.odd_lot and facts.volume % facts.lot:
-        return _("{}：委托数量{}不是每手{}股的整数倍，未发送").format(facts.vt_symbol, facts.volume, facts.lot)
+        return _("{}：委托数量{}不是每手{}股的整数倍，未发送").format(
+            facts.vt_symbol, plain_text(facts.volume), plain_text(facts.lot)
+        )
     if facts.type is not OrderType.LIMIT:
         return ""
     if not facts.price.is_finite() or facts.price <= 0:
-        return _("{}：委托价{}无效，未发送；限价单价格必须大于0").format(facts.vt_symbol, facts.price)
+        return _("{}：委托价{}无效，未发送；限价单价格必须大于0").format(facts.vt_symbol, plain_text(facts.price))
     if facts.tick > 0 and not on_grid(facts.price, facts.tick):
-        return _("{}：委托价{}不在最小变动价位{}上，未发送").format(facts.vt_symbol, facts.price, facts.tick)
+        return _("{}：委托价{}不在最小变动价位{}上，未发送").format(
+            facts.vt_symbol, plain_text(facts.price), plain_text(facts.tick)
+        )
     return ""

@@ -1,8 +1,25 @@
-"""Not too often: a rate for requests, and patience for repeated log lines."""
+"""Not too often: a rate for requests, patience for repeated log lines, rests in long work."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
 from .clock import Clock
+
+T = TypeVar("T")
+
+SLICE = 20
+REST = 0.002
+"""Seconds: a loop that runs on without one keeps Python's other threads, a window's among them, from their turn."""
+
+
+async def in_slices(items: Iterable[T], clock: Clock) -> AsyncIterator[T]:
+    """Go through many items, with a short rest after each slice of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % SLICE == 0:
+            await clock.sleep(REST)
 
 
 class Throttle:

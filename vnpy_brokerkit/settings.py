@@ -96,7 +96,9 @@ class Reader:
             value = value[0] if value else ""
         if value not in offered:
             raise InvalidRequest(
-                _("“{}”的值“{}”无效，未连接；请在连接窗口重新选择：{}").format(key, value, " / ".join(offered))
+                _("“{}”的值“{}”无效，未连接；请在连接窗口重新选择：{}").format(
+                    key, value, " / ".join(_("“{}”").format(text) for text in offered)
+                )
             )
         return str(value)
 

@@ -28,7 +28,7 @@ from .adopt import CtaStrategyApp
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "strategies" / "crossing_averages.py"
 CLASS_NAME = "CrossingAverages"
-NAME = "均线示例"
+NAME = "crossing_averages"
 VT_SYMBOL = "SPY.SMART"
 SETTING: Mapping[str, Any] = {"fast_window": 3, "slow_window": 8, "volume": 100, "history_days": 5}
 """Short averages, so that minutes show something; five days, so that a weekend does not leave them without bars."""

@@ -23,6 +23,7 @@ from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, InvalidRequest
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.pacing import in_slices
 from vnpy_brokerkit.trading_hours import Segment, region_of
 
 from .instruments import (
@@ -139,13 +140,13 @@ class Contracts:
         for alias in self._spellings((contract.symbol, contract.exchange)):
             self._on_contract(respelled(contract, alias))
 
-    def load_cache(self) -> int:
+    async def load_cache(self) -> int:
         """Push the contracts seen before, so that RPC clients know them; return how many."""
         self._written.renew()
         contracts = self._cache.load()
         if self._cache.problem:
             self._log(self._cache.problem)
-        for contract in contracts:
+        async for contract in in_slices(contracts, self._clock):
             self._told[contract.vt_symbol] = copy(contract)
             con_id = self._hinted_id((contract.symbol, contract.exchange))
             if con_id:

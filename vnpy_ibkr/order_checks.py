@@ -15,7 +15,7 @@ from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.price_grid import align, on_grid
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import ZERO, OrderTracker, TrackedOrder
+from vnpy_brokerkit.tracker import ZERO, OrderTracker, TrackedOrder, plain_text
 from vnpy_brokerkit.trading_hours import Segment
 
 from .accounts import Accounts
@@ -138,7 +138,9 @@ class OrderChecks:
         free = self._held(order) - selling
         if order.volume > free:
             raise Refusal(
-                _("{}：可卖{}，委托卖出{}会形成卖空，该账户不允许，未发送").format(order.vt_symbol, free, order.volume)
+                _("{}：可卖{}，委托卖出{}会形成卖空，该账户不允许，未发送").format(
+                    order.vt_symbol, plain_text(free), plain_text(order.volume)
+                )
             )
 
     def _check_data(self, order: TrackedOrder, board: Board) -> None:

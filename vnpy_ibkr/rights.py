@@ -66,6 +66,11 @@ class Rights:
         if self._locked:
             self._log(self._locked)
 
+    @property
+    def locked(self) -> bool:
+        """Whether the account, or which environment it belongs to, leaves this connection read-only."""
+        return bool(self._locked)
+
     def can_short(self) -> bool:
         """Whether the account may sell short: the stricter of the setting and of the broker's own word wins."""
         if self._settings.account_kind in CASH_KINDS:

@@ -139,7 +139,7 @@ class IbkrSession(Session):
             next_try=rooms.connection.next_try if rooms else None,
             subscriptions=rooms.market_data.lines_used if rooms else 0,
             subscriptions_most=rooms.market_data.lines_most if rooms else 0,
-            read_only=self._settings.read_only,
+            read_only=self._settings.read_only or self._rights.locked,
             shorts=self._rights.can_short(),
             markets=self._gateway.markets(),
         )
@@ -238,7 +238,7 @@ class IbkrSession(Session):
                 await self._gateway.open_books(self._folder, self._settings.journal_word, self._rights.account)
         self._gateway.findings.begin()
         if first and self._patience.may_say("cache"):
-            rooms.contracts.load_cache()
+            await rooms.contracts.load_cache()
         rooms.orders.cancels.recall()
         await rooms.order_sync.reconcile()
         await rooms.accounts.start()

@@ -23,6 +23,7 @@ from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import N_, _
+from vnpy_brokerkit.pacing import in_slices
 from vnpy_brokerkit.price_grid import plausible_tick, tick_size
 from vnpy_brokerkit.symbols import SymbolError, canonical, canonical_vt
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
@@ -206,13 +207,13 @@ class Contracts:
         """The other spellings of an instrument in the user's settings."""
         return self._aliases.of((instrument.symbol, instrument.exchange))
 
-    def load_cache(self) -> int:
+    async def load_cache(self) -> int:
         """Push the contracts seen before, so that RPC clients know them; return how many."""
         self._aliases.renew()
         contracts = self._cache.load()
         if self._cache.problem:
             self._log(self._cache.problem)
-        for contract in contracts:
+        async for contract in in_slices(contracts, self._clock):
             self._told[contract.vt_symbol] = copy(contract)
             if contract.name != contract.symbol:
                 self._names[contract.symbol, contract.exchange] = contract.name

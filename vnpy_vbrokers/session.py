@@ -384,7 +384,7 @@ class VbrokersSession(Session):
         await rooms.connection.read(SUBSCRIBE_ORDERS, {})
         if first and self._patience.may_say("login"):
             self._gateway.log(_("OpenAPI Gateway登录成功（{}）").format(self._settings.environment))
-            rooms.contracts.load_cache()
+            await rooms.contracts.load_cache()
         self._keepers.begin(Occasion.CONNECT if first else Occasion.RECONNECT, rooms)
         shown = list(self._gateway.subscriptions)
         # The lists are read at a slow rate, which quotes need not wait for.
