@@ -60,9 +60,6 @@ BROKERS_WORDS = ("1008 交易密码错误",)
 IDENTIFIER = re.compile(r"[A-Z0-9][A-Z0-9 .:+_/-]*|(VB|IB)[0-9a-z]+(-[0-9a-z]+)?|[0-9a-f]+(\.[0-9a-f]+)+")
 """Symbols, exchanges, currencies, accounts, order ids, numbers."""
 ENGLISH = {
-    "&Yes": "Qt's own button: vn.py installs no translation of Qt's texts",
-    "&No": "Qt's",
-    "OK": "Qt's",
     "Export": "pyqtgraph's menu, which the page does not open",
     "Export...": "pyqtgraph's",
     "MainEngine": "the source of vn.py's lines",

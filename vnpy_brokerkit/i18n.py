@@ -15,6 +15,9 @@ _translations = gettext.translation("vnpy_brokers", localedir=LOCALE_DIR, fallba
 
 _ = _translations.gettext
 
+IN_CHINESE = not isinstance(_translations, gettext.GNUTranslations)
+"""Whether people see the source's own words: there is no catalogue of the environment's language."""
+
 
 def N_(message: str) -> str:
     """Mark a text of a table for the catalogues; it is translated where it is used."""

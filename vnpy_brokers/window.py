@@ -16,7 +16,7 @@ from vnpy.trader.ui import MainWindow, create_qapp
 from vnpy.trader.ui.mainwindow import WidgetType
 from vnpy.trader.ui.widget import ContractManager, LogMonitor, OrderMonitor, TickMonitor, TradingWidget
 
-from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.i18n import IN_CHINESE, _
 
 from . import rows
 from .connect_dialog import PrivateConnectDialog
@@ -55,6 +55,7 @@ class TraderWindow(MainWindow):
         self._demo = demo
         self._question = True
         self._layouts: dict[str, QtCore.QByteArray] = {}
+        _speak_chinese()
         super().__init__(main_engine, main_engine.event_engine)
         self._put_lamps()
         if demo:
@@ -167,6 +168,15 @@ def short_pauses() -> Iterator[None]:
         for timer in timers:
             timer.stop()
         gc.unfreeze()
+
+
+def _speak_chinese() -> None:
+    """Where the words are Chinese, Qt's own, on the buttons of its questions, are too; vn.py leaves them English."""
+    qapp = QtWidgets.QApplication.instance()
+    if IN_CHINESE and qapp is not None and not qapp.findChildren(QtCore.QTranslator):
+        translator = QtCore.QTranslator(qapp)
+        if translator.load("qtbase_zh_CN", QtCore.QLibraryInfo.path(QtCore.QLibraryInfo.LibraryPath.TranslationsPath)):
+            qapp.installTranslator(translator)
 
 
 def run_window(
