@@ -16,6 +16,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import read_mo
 
 from vnpy_brokers.locale import catalogue
+from vnpy_brokers.rpc import RemoteGateway
 from vnpy_ibkr.settings import default_setting as ibkr_setting
 from vnpy_vbrokers.settings import default_setting as vbrokers_setting
 
@@ -44,9 +45,9 @@ def placeholders(text: str) -> list[tuple[str, str, str]]:
 def names_on_screen() -> set[str]:
     """The settings' keys and choices, which are Chinese in every language."""
     names = set()
-    for setting in (vbrokers_setting(), ibkr_setting()):
+    for setting in (vbrokers_setting(), ibkr_setting(), RemoteGateway.default_setting):
         for key, value in setting.items():
-            names |= {key.removesuffix(" Password"), *(value if isinstance(value, list) else ())}
+            names |= {key.partition(" ")[0], *(value if isinstance(value, list) else ())}
     return names
 
 

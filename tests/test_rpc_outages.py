@@ -222,7 +222,7 @@ def test_a_server_that_dies_before_it_answers_knows_the_order_from_its_journal(t
         server.wait_ready()
         for vt_orderid in taken:
             client.wait_order(vt_orderid, "ALLTRADED", deadline=BACK_S)
-        assert "没有到达服务器" in client.wait_order(lost, "REJECTED", deadline=BACK_S)["reason"]
+        assert "never reached the server" in client.wait_order(lost, "REJECTED", deadline=BACK_S)["reason"]
         sim.pause()
         client.wait_equal(sim)
         assert (wire()["tws"]["placeOrder"], wire()["vbrokers"]["/trade/TradeEntrust"]) == (1, 1)

@@ -6,9 +6,9 @@ in a row to the symbol's first gateway, and cancels whatever it finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from PySide6 import QtCore, QtWidgets
 from vnpy.event import Event, EventEngine
@@ -27,15 +27,23 @@ from vnpy_brokerkit.symbols import SymbolError, canonical
 from .prices import digits_of, price_text, quantity_text, snapped
 
 LEVELS = range(1, 6)
-SEGMENT2WORD = {
-    "pre": N_("盘前"),
-    "post": N_("盘后"),
-    "night": N_("夜盘"),
-    "auction": N_("集合竞价"),
-    "break": N_("午间休市"),
-    "closed": N_("休市"),
+
+
+class State(NamedTuple):
+    """What stands beside the price."""
+
+    text: str
+
+
+SEGMENT2STATE: Mapping[str, State] = {
+    "pre": State(N_("盘前")),
+    "post": State(N_("盘后")),
+    "night": State(N_("夜盘")),
+    "auction": State(N_("集合竞价")),
+    "break": State(N_("午间休市")),
+    "closed": State(N_("休市")),
 }
-"""What stands beside the price; regular trading needs no word."""
+"""Regular trading needs no word."""
 
 Resolve = Callable[[str, Exchange, Callable[[str], None]], None]
 
@@ -278,7 +286,8 @@ def _state(tick: TickData) -> str:
         region = trading_hours.region_of(tick.exchange)
         calendar = trading_hours.segment(region, tick.localtime).value if region else segment
         segment = calendar if calendar in ("closed", "break") else segment
-    words = [_(SEGMENT2WORD[segment])] if segment in SEGMENT2WORD else []
+    state = SEGMENT2STATE.get(segment)
+    words = [_(state.text)] if state else []
     if extra.get("halted"):
         words.append(_("停牌"))
     if extra.get("delayed"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from vnpy.trader.constant import Exchange
+from vnpy.trader.object import TickData
 
 from vnpy_brokerkit.tick_time import TickTime
 from vnpy_brokerkit.trading_hours import Segment
@@ -23,6 +25,8 @@ ZERO = Decimal(0)
 DEPTH = 5
 PARTS: Sequence[Segment] = (Segment.PRE, Segment.REGULAR, Segment.POST)
 """The parts of a US day, in order; the night belongs to two dates."""
+
+SAME_NEWS = timedelta(seconds=1)
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Board:
     last_volume: Decimal = ZERO
     bids: tuple[BookLevel, ...] = ()
     asks: tuple[BookLevel, ...] = ()
+    given: TickData | None = None
+    """The newest tick that was made of it, before it was placed in time."""
     time: datetime | None = None
     """Of the newest news; it only moves forward."""
     stamps: TickTime = field(default_factory=TickTime)
@@ -58,6 +64,21 @@ class Board:
     push_at: float = float("-inf")
     notified: dict[str, int] = field(default_factory=dict)
     """Epoch milliseconds of the newest push of each kind: an older one that comes later is dropped."""
+
+    def repeats(self, tick: TickData) -> bool:
+        """Tell whether a tick says nothing that the one before has not said, within the same second.
+
+        The Gateway pushes one change under several topics, each with all that it knows (section 6).
+        """
+        before, self.given = self.given, tick
+        if before is None or not timedelta(0) <= tick.datetime - before.datetime < SAME_NEWS:
+            return False
+        again = copy(before)
+        again.datetime, again.localtime = tick.datetime, tick.localtime
+        if again != tick:
+            return False
+        self.given = before
+        return True
 
     def is_late(self, kind: str, notify_ms: int) -> bool:
         """Tell whether a push was overtaken by a newer one of its kind."""

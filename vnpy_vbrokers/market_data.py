@@ -330,6 +330,8 @@ class MarketData:
             tick.limit_down = float(align(last * (1 - self._reach), tick_size, up=True))
             extra["synthetic_limit"] = True
         tick.extra = extra
+        if board.repeats(tick):
+            return
         for one in board.stamps.place(tick, board.traded):
             self._on_tick(one)
             for alias in self._contracts.aliases(instrument):
