@@ -252,10 +252,11 @@ def test_a_strategy_that_sells_in_on_stop_keeps_its_position(name: str, engine: 
                 strategy.buy(round(last * 1.02, 2), 1)
                 client.wait(lambda: strategy.pos == 1, "what it bought")
             cta.stop_strategy("s")
+            # vn.py notes the order while it is sent; the engine hears of it only later.
+            client.wait(lambda: not cta.strategy_orderid_map["s"], "the end of its order at vn.py's engine")
             client.wait(lambda: not client.main.get_all_active_orders(), "the end of its order")
             held = sum(float(row["volume"]) for row in truth(server.sim, name)["positions"] if row["vt_symbol"] == IBM)
             client.wait(lambda: strategy.pos == held, f"the broker's position {held}")  # noqa: B023  asked at once
-            client.wait(lambda: not cta.strategy_orderid_map["s"], "the end of its order at vn.py's engine")
             sold += not held
         assert sold > 0
         client.wait_equal(server.sim)
