@@ -110,7 +110,7 @@ def serve(kind: str) -> None:
             number += 1
             if pace:
                 due += pace
-                time.sleep(max(0.0, due - time.perf_counter()))
+                time.sleep(max(0.0, due - time.perf_counter()))  # the pace that is asked for
         say(made=number)
     os._exit(0)
 
@@ -226,8 +226,8 @@ def measure(kind: str, clients: int) -> tuple[float, float, float]:
             assert listener.next()["ready"]
         while any(listener.ask("seen")["seen"] < len(SYMBOLS) for listener in listeners):
             server.ask([len(SYMBOLS), 0])
-            time.sleep(0.2)
-        time.sleep(0.5)
+            time.sleep(0.2)  # the listeners say only when asked whether a subscription has arrived
+        time.sleep(0.5)  # what is still on its way must not count
         for listener in listeners:
             listener.ask("reset")
         bursts = BURSTS.get(clients, 10)

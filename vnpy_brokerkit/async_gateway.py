@@ -171,16 +171,7 @@ class AsyncGateway(BaseGateway):
         order.status = Status.SUBMITTING
         order.price, order.volume = plain(exact(req.price)), plain(exact(req.volume))
         # The engine's own copy of the request: callers keep and change theirs.
-        request = OrderRequest(
-            symbol=req.symbol,
-            exchange=req.exchange,
-            direction=req.direction,
-            type=req.type,
-            volume=req.volume,
-            price=req.price,
-            offset=req.offset,
-            reference=req.reference,
-        )
+        request = copy(req)
         order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
         order.__post_init__()
         self.on_order(order)

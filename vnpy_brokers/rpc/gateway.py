@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from copy import copy
 from datetime import datetime, timezone
 from importlib import import_module
 from queue import Empty, SimpleQueue
@@ -166,16 +167,7 @@ class RemoteGateway(BaseGateway):
         order.datetime = datetime.now(self.zone)
         order.status = Status.SUBMITTING
         order.price, order.volume = plain(exact(req.price)), plain(exact(req.volume))
-        request = OrderRequest(
-            symbol=req.symbol,
-            exchange=req.exchange,
-            direction=req.direction,
-            type=req.type,
-            volume=req.volume,
-            price=req.price,
-            offset=req.offset,
-            reference=req.reference,
-        )
+        request = copy(req)  # callers keep and change theirs
         order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
         order.__post_init__()
         self._mine[orderid] = None
