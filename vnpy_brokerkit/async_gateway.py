@@ -441,7 +441,9 @@ class AsyncGateway(BaseGateway):
 
     def _cancel_order(self, orderid: str) -> None:
         if self.session:
-            self._ending.add(orderid)
+            order = self.tracker.get(orderid)
+            if order and order.active:
+                self._ending.add(orderid)
             self._mutate(self.session.cancel(orderid), "cancel")
         else:
             self.log(_("尚未连接，无法撤销委托{}；请先连接{}").format(orderid, self.gateway_name))
