@@ -199,7 +199,7 @@ def test_the_rate_of_list_reads_is_all_that_a_long_day_takes() -> None:
     """In virtual time: no second and no request more than its pages, and little work for each row."""
     clock = ManualClock(datetime(2026, 3, 10, 15, 0, tzinfo=timezone.utc))
     rows, ear, rate = listed(5000, 125), Ear(clock), 5.0
-    throttle = Throttle(rate, clock)
+    throttle = Throttle(rate, clock, at_once=5)
     asked: Counter[str] = Counter()
 
     async def read(route: str, params: dict[str, Any]) -> Any:

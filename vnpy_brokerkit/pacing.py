@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
@@ -23,20 +25,24 @@ async def in_slices(items: Iterable[T], clock: Clock) -> AsyncIterator[T]:
 
 
 class Throttle:
-    """Lets at most ``rate`` turns a second begin, evenly, in the order in which they were asked for."""
+    """Lets at most ``rate`` turns a second begin, in the order in which they were asked for.
 
-    def __init__(self, rate: float, clock: Clock) -> None:
-        self._gap = 1 / rate
+    They come evenly; with ``at_once`` so many may begin together, and no more within the time which the rate gives
+    them: a turn that comes late then costs nothing as long as the others make up for it.
+    """
+
+    def __init__(self, rate: float, clock: Clock, *, at_once: int = 1) -> None:
         self._clock = clock
-        self._next = 0.0
+        self._span = at_once / rate
+        self._begun: deque[float] = deque(maxlen=at_once)
+        self._waiting = asyncio.Lock()
 
     async def turn(self) -> None:
         """Return when it is this caller's turn."""
-        now = self._clock.monotonic()
-        mine = max(now, self._next)
-        self._next = mine + self._gap
-        if mine > now:
-            await self._clock.sleep(mine - now)
+        async with self._waiting:
+            if len(self._begun) == self._begun.maxlen:
+                await self._clock.sleep(self._begun[0] + self._span - self._clock.monotonic())
+            self._begun.append(self._clock.monotonic())
 
 
 class Patience:

@@ -6,11 +6,10 @@ quantity come from the holdings, the last price from the quotes. Account numbers
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from vnpy.trader.constant import Direction, Exchange
 from vnpy.trader.object import AccountData, PositionData
@@ -21,6 +20,7 @@ from vnpy_brokerkit.symbols import SymbolError
 
 from .contracts import EXCHANGE2MARKET, MARKETS, from_code
 from .market_data import Board
+from .order_lists import Read
 from .wire.schema import HoldingRow, parse_funds, parse_holdings
 
 HOLDINGS = "/trade/TradeQueryHoldsList"
@@ -49,7 +49,8 @@ class Accounts:
     def __init__(
         self,
         *,
-        read_list: Callable[[str, dict[str, Any]], Awaitable[Any]],
+        read: Read,
+        read_list: Read,
         markets: Callable[[], Iterable[str]],
         board: Callable[[str, Exchange], Board | None],
         gateway_name: str,
@@ -60,6 +61,7 @@ class Accounts:
         denied: Callable[[str, PermissionDenied], None],
         log: Callable[[str], None],
     ) -> None:
+        self._read = read
         self._read_list = read_list
         self._markets = markets
         self._board = board
@@ -167,7 +169,7 @@ class Accounts:
             if currency in currencies:
                 continue
             try:
-                row = parse_funds(await self._read_list(FUNDS, {"exchangeType": market}))
+                row = parse_funds(await self._read(FUNDS, {"exchangeType": market}))
             except PermissionDenied as error:
                 self._denied(market, error)
                 continue

@@ -115,7 +115,7 @@ class Connection:
             answer_margin=timing.answer_margin,
             connect_timeout=timing.connect_timeout,
         )
-        self._lists = Throttle(list_rate, clock)
+        self._lists = Throttle(list_rate, clock, at_once=max(1, int(list_rate)))
         self._patience = Patience(timing.repeat_line, clock)
         self._outage = Patience(timing.repeat_line, clock, growing=True)
         """For what is said again and again while an outage lasts."""
@@ -346,7 +346,7 @@ class Connection:
             raise
 
     async def read_list(self, route: str, params: dict[str, Any]) -> Any:
-        """The same for lists of orders, fills, positions and funds: at the rate of list reads."""
+        """The same for lists of orders, fills and positions: at the rate of list reads."""
         await self._lists.turn()
         return await self.read(route, params)
 

@@ -169,6 +169,7 @@ class VbrokersSession(Session):
             log=gateway.log,
         )
         accounts = Accounts(
+            read=connection.read,
             read_list=connection.read_list,
             markets=lambda: self._markets,
             board=market_data.board,
