@@ -89,9 +89,7 @@ def test_the_connect_dialog_offers_the_settings(window: TraderWindow) -> None:
     assert combo.currentText() == "内置模拟"
 
 
-def test_a_quote_reaches_the_monitor(
-    window: TraderWindow, engine: TraderEngine, qapp: QtWidgets.QApplication
-) -> None:
+def test_a_quote_reaches_the_monitor(window: TraderWindow, engine: TraderEngine, qapp: QtWidgets.QApplication) -> None:
     engine.connect_all({"VBROKERS": {"环境": "内置模拟"}})
     gateway = engine.gateways["VBROKERS"]
     assert isinstance(gateway, FakeGateway)

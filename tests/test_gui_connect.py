@@ -222,5 +222,3 @@ def test_a_day_in_the_window(it: Desk, name: str, tmp_path: Path) -> None:
     assert statuses == ["ALLTRADED", "CANCELLED", "CANCELLED", "ALLTRADED"]
     if "GUI_SHOTS" in os.environ:
         it.window.grab().save(str(Path(os.environ["GUI_SHOTS"]) / f"day_{name}.png"))
-
-

@@ -300,9 +300,7 @@ def test_a_closed_market_shows_its_last_close_and_says_so(qtbot: QtBot, tmp_path
         return ShiftedClock(sim.set_clock("2013-10-12T16:00:00+00:00"))
 
     vbrokers = name == "VBROKERS"
-    with desk(
-        qtbot, name, clock=saturday, data=tmp_path, sim_clock="data", vbrokers=vbrokers, tws=not vbrokers
-    ) as it:
+    with desk(qtbot, name, clock=saturday, data=tmp_path, sim_clock="data", vbrokers=vbrokers, tws=not vbrokers) as it:
         it.connect(name)
         for symbol in ("IBM", "AAPL"):  # with data, and without any on this day
             it.type_symbol("SMART", symbol)
