@@ -9,7 +9,6 @@ Nothing locks, the first start of the thread aside. What a plugin writes is a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import threading
 import traceback
@@ -37,7 +36,7 @@ from vnpy.trader.object import (
     SubscribeRequest,
     TickData,
 )
-from vnpy.trader.utility import get_file_path
+from vnpy.trader.utility import TEMP_DIR, get_file_path
 
 from .books import Books
 from .clock import Clock, SystemClock
@@ -45,7 +44,7 @@ from .credentials import mask
 from .errors import BrokerError
 from .fetching import fetch
 from .findings import Findings
-from .guard import Guard, Limits
+from .guard import Guard, Limits, load_limits
 from .health import Condition, Health, Lamp, Latencies, Pulse
 from .history import Parts, note_gateway
 from .i18n import _
@@ -62,7 +61,7 @@ from .settings import PASSWORD_KEYS
 from .settings_file import protect
 from .timing import Timing
 from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain, plain_text
-from .waiting import within
+from .underway import Underway
 from .young_orders import YoungOrders
 
 
@@ -122,12 +121,7 @@ class AsyncGateway(BaseGateway):
         self._runner: asyncio.Task[None] | None = None
         self._change = asyncio.Lock()
         """Held while one session gives way to another."""
-        self._mutations: set[asyncio.Task[Any]] = set()
-        """Orders and cancels on their way: what a close or a new connect() waits for."""
-        self._ending: set[str] = set()
-        """Orders whose cancel was asked for and whose end has not been heard of."""
-        self._ended = asyncio.Event()
-        """Set when an order has ended."""
+        self._underway = Underway()
         self._problem = ""
         """Why the last connect() made no session, in words."""
         self.latencies = Latencies(self.clock)
@@ -275,8 +269,7 @@ class AsyncGateway(BaseGateway):
         data.datetime = order.time.astimezone(self.zone)
         order.shown = True
         if not order.active:
-            self._ending.discard(order.orderid)
-            self._ended.set()
+            self._underway.ended(order.orderid)
         self._books.follow(order)
         self._young.tell(order, lambda: self.on_order(data))
 
@@ -342,10 +335,13 @@ class AsyncGateway(BaseGateway):
             self._books.leave()
         self._world = world
 
-    def guarded_by(self, limits: Limits) -> Guard:
-        """Return the guard with these limits."""
+    def read_limits(self) -> Limits:
+        """Read the file of limits anew and put the guard under them; what is wrong with the file is told."""
+        limits, problem = load_limits(TEMP_DIR)
+        if problem:
+            self.log(problem)
         self.guard.limits = limits
-        return self.guard
+        return limits
 
     def log(self, text: str) -> None:
         """Write one line to vn.py's log, without the secrets."""
@@ -363,9 +359,7 @@ class AsyncGateway(BaseGateway):
         return self._thread.spawn(work, name)
 
     def _mutate(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = self.spawn(work, name)
-        self._mutations.add(task)
-        task.add_done_callback(self._mutations.discard)
+        self._underway.add(self.spawn(work, name))
 
     def _tell_fault(self, error: BaseException) -> None:
         self.log(_("内部错误：{!r}；请将日志反馈给开发者").format(error))
@@ -443,7 +437,7 @@ class AsyncGateway(BaseGateway):
         if self.session:
             order = self.tracker.get(orderid)
             if order and order.active:
-                self._ending.add(orderid)
+                self._underway.cancelling(orderid)
             self._mutate(self.session.cancel(orderid), "cancel")
         else:
             self.log(_("尚未连接，无法撤销委托{}；请先连接{}").format(orderid, self.gateway_name))
@@ -460,13 +454,11 @@ class AsyncGateway(BaseGateway):
 
     def _begin(self) -> None:
         """A loop has begun; what waits belongs to one loop."""
-        self._change, self._ended = asyncio.Lock(), asyncio.Event()
+        self._change, self._underway = asyncio.Lock(), Underway()
         self._pulse.beat()
 
     async def _end_session(self) -> None:
-        if self._mutations:
-            # What is on its way may still be answered; after that its outcome is unknown.
-            await asyncio.wait(set(self._mutations), timeout=self.timing.close_answers)
+        await self._underway.answers(self.timing.close_answers)
         runner, self._runner = self._runner, None
         while runner and not runner.done():
             # Asked again now and then: a cancel that something inside has lost must not hold up the next connect().
@@ -478,22 +470,12 @@ class AsyncGateway(BaseGateway):
 
     async def _shut_down(self, done: threading.Event) -> None:
         try:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await within(self.timing.close_answers, self._answers())
-            self._mutations.clear()
+            await self._underway.ends(self.tracker, self.timing.close_answers)
             self._list_what_stays()
             await self._end_session()
             await self._books.close()
         finally:
             done.set()
-
-    async def _answers(self) -> None:
-        """Return when what is on its way is answered, and what was cancelled has ended: that may follow its answer."""
-        if self._mutations:
-            await asyncio.wait(set(self._mutations))
-        while any(order.active and order.orderid in self._ending for order in self.tracker):
-            self._ended.clear()
-            await self._ended.wait()
 
     def _list_what_stays(self) -> None:
         """Name the orders that go on working without us, where a person sees it after the window has gone."""

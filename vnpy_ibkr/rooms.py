@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vnpy.trader.utility import TEMP_DIR
-
 from vnpy_brokerkit.contract_cache import ContractCache
-from vnpy_brokerkit.guard import load_limits
 
 from .accounts import Accounts
 from .connection import Connection
@@ -64,9 +61,7 @@ class Hooks:
 def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path, host: str, ports: Ports) -> Rooms:
     """Put the rooms of one session together."""
     clock, timing = gateway.clock, gateway.timing
-    limits, problem = load_limits(TEMP_DIR)
-    if problem:
-        gateway.log(problem)
+    limits = gateway.read_limits()
     connection = Connection(
         host=host,
         ports=ports,
@@ -131,7 +126,7 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         market_data=market_data,
         accounts=accounts,
         tracker=gateway.tracker,
-        guard=gateway.guarded_by(limits),
+        guard=gateway.guard,
         clock=clock,
         timing=timing,
         log=gateway.log,

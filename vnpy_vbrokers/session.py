@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnpy.trader.constant import Exchange
-from vnpy.trader.object import BarData, HistoryRequest, TickData
+from vnpy.trader.object import BarData, HistoryRequest
 from vnpy.trader.utility import TEMP_DIR
 
 from vnpy_brokerkit import embedded, trading_hours
-from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import BrokerError, HistoryError, PermissionDenied
 from vnpy_brokerkit.findings import Occasion
-from vnpy_brokerkit.guard import load_limits
 from vnpy_brokerkit.health import Condition, Lamp, Market
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.keepers import Gathered, together
@@ -28,16 +26,13 @@ from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_brokerkit.wishes import symbols_in_use
 
 from .access import Access
-from .accounts import ACCOUNT, Accounts
-from .connection import Address, Connection, Phase
-from .contracts import EXCHANGE2MARKET, MARKETS, Contracts
-from .history import History
+from .accounts import ACCOUNT
+from .connection import Address, Phase
+from .contracts import EXCHANGE2MARKET, MARKETS
 from .keepers import Keepers
-from .market_data import MOST_SUBSCRIBED, Key, MarketData
-from .order_checks import OrderChecks
-from .order_sync import OrderSync
+from .market_data import MOST_SUBSCRIBED, Key
 from .orders import Orders
-from .rooms import Rooms
+from .rooms import Hooks, Rooms, furnish
 from .settings import Settings
 from .wire.push import BookUpdate, Damaged, OrderUpdate, PushEvent, QuoteUpdate
 
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
     from .gateway import VbrokersGateway
 
 SUBSCRIBE_ORDERS = "/trade/TradeSubscribe"
-SIMULATED_PREFIX = "SIM-"
 SILENT_AFTER = 2
 """Requests in a row without an answer after which the lamp says so."""
 
@@ -96,7 +90,15 @@ class VbrokersSession(Session):
         for line in self._gateway.routes.take_problems():
             self._gateway.log(line)
         await self._gateway.open_books(self._folder, self._settings.journal_word, ACCOUNT)
-        self._rooms = rooms = self._furnish(address)
+        hooks = Hooks(
+            access=self._access,
+            keepers=self._keepers,
+            synchronise=self._synchronise,
+            on_push=self._on_push,
+            on_push_lost=self._on_push_lost,
+            denied=self._deny,
+        )
+        self._rooms = rooms = furnish(self._gateway, self._settings, hooks, self._markets, self._folder, address)
         works = (rooms.connection.run(), *self._keepers.tasks(rooms))
         await together([asyncio.ensure_future(work) for work in works])
         self.failure = _("交易登录被拒绝（{}），不再重试；请检查“交易密码”和“AES密钥”后重新连接").format(
@@ -127,94 +129,6 @@ class VbrokersSession(Session):
             self._gateway.log(
                 _("警告：地址{}不是本机，请求以明文HTTP传输且密码只用公开密钥加密；请仅在可信网络中使用").format(host)
             )
-
-    def _furnish(self, address: Address) -> Rooms:
-        gateway, settings = self._gateway, self._settings
-        limits, problem = load_limits(TEMP_DIR)
-        if problem:
-            gateway.log(problem)
-        connection = Connection(
-            address,
-            cipher=self._access.cipher,
-            probe_market=settings.markets[0],
-            clock=self._clock,
-            timing=self._timing,
-            list_rate=limits.list_reads_per_second,
-            log=gateway.log,
-            on_up=self._synchronise,
-            on_push=self._on_push,
-            on_push_lost=self._on_push_lost,
-            on_refused_login=self._access.refused,
-            on_good_login=self._access.accepted,
-            on_round_trip=gateway.latencies.add,
-        )
-        contracts = Contracts(
-            read=connection.read,
-            clock=self._clock,
-            cache=ContractCache(self._folder, gateway.gateway_name),
-            gateway_name=gateway.gateway_name,
-            on_contract=gateway.push_contract,
-            log=gateway.log,
-        )
-        market_data = MarketData(
-            read=connection.read,
-            contracts=contracts,
-            clock=self._clock,
-            timing=self._timing,
-            zone=gateway.zone,
-            gateway_name=gateway.gateway_name,
-            synthetic_percent=limits.synthetic_limit_percent,
-            on_tick=self._on_tick,
-            on_price=self._keepers.marks.price,
-            log=gateway.log,
-        )
-        accounts = Accounts(
-            read=connection.read,
-            read_list=connection.read_list,
-            markets=lambda: self._markets,
-            board=market_data.board,
-            gateway_name=gateway.gateway_name,
-            account_prefix=SIMULATED_PREFIX if settings.embedded else "",
-            shown=gateway.shown_positions,
-            on_account=gateway.on_account,
-            on_position=gateway.on_position,
-            denied=self._deny,
-            log=gateway.log,
-        )
-        checks = OrderChecks(
-            settings=settings,
-            markets=lambda: self._markets,
-            market_data=market_data,
-            sellable=accounts.sellable,
-            logged_in=lambda: connection.phase is Phase.UP,
-            guard=gateway.guarded_by(limits),
-            clock=self._clock,
-            timing=self._timing,
-            log=gateway.log,
-        )
-        orders = Orders(
-            gateway,
-            checks=checks,
-            settings=settings,
-            mutate=connection.mutate,
-            learn_name=contracts.learn_name,
-            denied=self._deny,
-            clock=self._clock,
-            timing=self._timing,
-            on_change=self._keepers.moved,
-        )
-        order_sync = OrderSync(
-            orders,
-            gateway,
-            read_list=connection.read_list,
-            markets=lambda: self._markets,
-            learn_name=contracts.learn_name,
-            denied=self._deny,
-            clock=self._clock,
-            timing=self._timing,
-        )
-        history = History(gateway, settings, connection.read, contracts)
-        return Rooms(connection, contracts, market_data, accounts, checks, orders, order_sync, history)
 
     # ------------------------------------------------------------------ health
 
@@ -359,9 +273,6 @@ class VbrokersSession(Session):
         if self._rooms:
             self._rooms.market_data.lose_push()
             self._rooms.orders.wanted.set()
-
-    def _on_tick(self, tick: TickData) -> None:
-        self._gateway.push_tick(tick)
 
     def _deny(self, market: str, error: PermissionDenied) -> None:
         """1006: this account has no such market. It is left out from now on."""
