@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,7 @@ from ib_async.order import Order
 from vnpy.trader.constant import Direction, Exchange, OrderType
 
 from tests.model_ib_wire import ModelWire
-from tests.model_loop import LoopClock, VirtualLoop
+from tests.model_loop import LoopClock, VirtualLoop, until_first
 from tests.model_outlet import Outlet
 from tests.model_tws import ACCOUNT, CLIENT, Tws
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed
@@ -165,7 +165,7 @@ class IbEngine:
 
     async def _run(self) -> None:
         sync = self._furnish()
-        await _until_first(self._connection(sync), self._keep_orders(sync))
+        await until_first(self._connection(sync), self._keep_orders(sync))
 
     async def renew(self) -> None:
         """connect() again: what is on its way is waited for, then everything but the tracker is made anew."""
@@ -199,7 +199,7 @@ class IbEngine:
             self._stale, self._data_lost = False, True
             self._again.set()
             try:
-                await _until_first(self._synchronise(sync), self._lost(wire))
+                await until_first(self._synchronise(sync), self._lost(wire))
             except BrokerError as error:
                 self.outlet.log(f"TWS连接已放弃（{error.text}），重新连接")
             finally:
@@ -303,18 +303,6 @@ class IbEngine:
     def cancel_all(self) -> None:
         if self.orders:
             self.outlet.mutate(self.orders.cancel_all(), "cancel all")
-
-
-async def _until_first(*works: Coroutine[Any, Any, None]) -> None:
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _take_code(orders: Orders, req_id: int, code: int, text: str) -> None:

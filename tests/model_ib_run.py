@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import tempfile
 from collections import defaultdict
-from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from ib_async.contract import Contract
 from vnpy.trader.constant import Direction, OrderType, Status
 
 from tests import model_ib_script as script_of
+from tests import model_script as common
 from tests.model_ib_engine import (
     LINK_BACK_KEPT,
     LINK_BACK_LOST,
@@ -24,72 +22,37 @@ from tests.model_ib_engine import (
     IbEngine,
 )
 from tests.model_ib_script import Script, Step
-from tests.model_loop import LoopClock, NothingLeft, VirtualLoop
-from tests.model_outlet import Life
+from tests.model_loop import VirtualLoop
+from tests.model_run import Play, run_play
 from tests.model_tws import ACCOUNT, OTHER_ACCOUNT, Ticket, Tws
 from vnpy_brokerkit.lifecycle import STATE2VT, State
 from vnpy_brokerkit.tracker import TrackedOrder
 
-START = datetime(2026, 3, 10, 15, 0, tzinfo=timezone.utc)
-DEADLINE_S = 240.0
-LOOK_EVERY_S = 5.0
-AFTERWARDS_S = 25.0
-"""What is equal must stay so."""
-RAM = Path("/dev/shm")
 KINDS = (OrderType.LIMIT, OrderType.MARKET, OrderType.STOP)
 WIRE2KIND = {"LMT": OrderType.LIMIT, "MKT": OrderType.MARKET, "STP": OrderType.STOP}
 ENDED2VT = {"Filled": Status.ALLTRADED, "Cancelled": Status.CANCELLED, "Inactive": Status.REJECTED}
 
 
-class Failed(AssertionError):
-    """Raised with what does not hold."""
-
-
 def run(script: Script, engine_class: type[IbEngine] = IbEngine) -> None:
     """Run a script. Raises :class:`Failed` that names what does not hold at its end."""
-    folder = Path(tempfile.mkdtemp(dir=RAM if RAM.is_dir() else None))
-    loop = VirtualLoop(script.disk_s)
-    try:
-        try:
-            loop.run_until_complete(Play(loop, script, folder, engine_class).run())
-        except NothingLeft:
-            raise Failed("everybody waits for ever") from None
-        if loop.faults:
-            raise Failed("\n".join(loop.faults))
-    finally:
-        loop.end()
-        shutil.rmtree(folder)
+    run_play(script.disk_s, lambda loop, folder: IbPlay(loop, script, folder, engine_class))
 
 
-class Play:
+class IbPlay(Play[IbEngine, Step]):
     """One script on its way."""
 
     def __init__(self, loop: VirtualLoop, script: Script, folder: Path, engine_class: type[IbEngine]) -> None:
-        self._loop = loop
-        self._script = script
+        super().__init__(loop, script.steps, folder)
         self._engine_class = engine_class
-        self.clock = LoopClock(loop, START)
         self.tws = Tws(loop, self.clock, script)
-        self._folders = (folder / str(number) for number in itertools.count())
-        first = next(self._folders)
-        first.mkdir()
-        self.engine = engine_class(loop, self.clock, self.tws, first)
-        self.lives: list[Life] = []
         self._sizes = itertools.count(1)
-        self._wanted_cancels: set[str] = set()
+        self.engine = self._new_engine(self._first_folder())
 
-    @property
-    def _me(self) -> set[asyncio.Task[Any]]:
-        task = asyncio.current_task()
-        return {task} if task else set()
+    def _new_engine(self, folder: Path) -> IbEngine:
+        return self._engine_class(self._loop, self.clock, self.tws, folder)
 
-    async def run(self) -> None:
-        self.engine.start()
-        await self.clock.sleep(5.0)
-        for step, pause in self._script.steps:
-            await self._act(step)
-            await asyncio.sleep(pause)
-        await self._judge()
+    async def _end_life(self, spare: set[asyncio.Task[Any]], folder: Path, *, written: bool) -> None:
+        await self.engine.kill(spare, folder, written=written)
 
     # ------------------------------------------------------------------ steps
 
@@ -106,7 +69,7 @@ class Play:
             if mine:
                 ticket = mine[step.place % len(mine)]
                 tws.foreign(ticket.contract, 0, ACCOUNT, self._size(), step.filled, ticket.ref)
-        elif isinstance(step, script_of.Fill | script_of.Correct | script_of.Turn):
+        elif isinstance(step, common.Fill | script_of.Correct | script_of.Turn):
             self._at_tws(step)
         elif isinstance(step, script_of.Cancel):
             working = tracker.active()
@@ -125,9 +88,9 @@ class Play:
             self._cut(step)
         elif isinstance(step, script_of.Stale):
             self._lose_link(step)
-        elif isinstance(step, script_of.Kill):
+        elif isinstance(step, common.Kill):
             await self._kill(step)
-        elif isinstance(step, script_of.Renew):
+        elif isinstance(step, common.Renew):
             await engine.renew()
         else:
             await asyncio.sleep(step.seconds)
@@ -147,7 +110,7 @@ class Play:
         self.engine.quotes[order.orderid] = step.quote_s
         self.engine.place(order)
 
-    def _at_tws(self, step: script_of.Fill | script_of.Correct | script_of.Turn) -> None:
+    def _at_tws(self, step: common.Fill | script_of.Correct | script_of.Turn) -> None:
         tws = self.tws
         if isinstance(step, script_of.Correct):
             filled = [ticket for ticket in tws.tickets if ticket.deals]
@@ -166,7 +129,7 @@ class Play:
         alive = [ticket for ticket in tws.tickets if ticket.alive]
         if alive:
             ticket = alive[step.place % len(alive)]
-            if isinstance(step, script_of.Fill):
+            if isinstance(step, common.Fill):
                 tws.fill(ticket, step.quarters, halves=step.halves)
             else:
                 tws.cancel(ticket)
@@ -194,40 +157,14 @@ class Play:
 
         self._loop.call_later(step.seconds, back)
 
-    async def _kill(self, step: script_of.Kill) -> None:
-        for _turn in range(step.turns):
-            await asyncio.sleep(0)
-        folder = next(self._folders)
-        await self.engine.kill(self._me, folder, written=step.written)
-        self.lives.append(self.engine.outlet.life)
-        await asyncio.sleep(step.seconds)
-        self.engine = self._engine_class(self._loop, self.clock, self.tws, folder)
-        self.engine.start()
-
     # ------------------------------------------------------------------ the end
 
-    async def _judge(self) -> None:
-        tws = self.tws
-        tws.news_modes.clear()
-        tws.answer_modes.clear()
-        end = self.clock.monotonic() + DEADLINE_S
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            wrong = ["TWS is away"] if not tws.up or tws.stale else self._differences()
-            if not wrong:
-                await asyncio.sleep(AFTERWARDS_S)
-                wrong = self._differences()
-                break
-            if self.clock.monotonic() > end:
-                break
-        wrong += self._never()
-        wrong += await self._wrong_positions()
-        if wrong:
-            lines = [
-                line for life in (*self.lives, self.engine.outlet.life) for line in (*life.lines, "-- end of life")
-            ]
-            raise Failed("\n".join([*dict.fromkeys(wrong), "log:", *lines[-30:]]))
-        await self.engine.close()
+    def _calm(self) -> None:
+        self.tws.news_modes.clear()
+        self.tws.answer_modes.clear()
+
+    def _busy(self) -> str:
+        return "TWS is away" if not self.tws.up or self.tws.stale else ""
 
     def _shown(self) -> list[Ticket]:
         return [ticket for ticket in self.tws.tickets if ticket.account == ACCOUNT and not ticket.held]
@@ -249,11 +186,7 @@ class Play:
                 wrong.append(f"{order.orderid} is {order.state}")
             elif order.orderid in arrived:
                 wrong.append(f"{order.orderid} has no number")
-        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-        money: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for trade in outlet.life.trades:
-            sums[trade.orderid] += Decimal(str(trade.volume))
-            money[trade.orderid] += Decimal(str(trade.volume)) * Decimal(str(trade.price))
+        sums, money = self._sums()
         told = {said.order.orderid: said.order for said in outlet.life.orders}
         wrong += [f"invented: {order}" for number in by_number.keys() - tickets.keys() for order in by_number[number]]
         for number, ticket in tickets.items():
@@ -284,7 +217,7 @@ class Play:
         wrong = list(tws.wrong)
         wrong += [f"{local} was sent {count} times" for local, count in tws.requests.items() if count > 1]
         arrived = {ticket.local for ticket in tws.tickets if ticket.local}
-        for life in (*self.lives, self.engine.outlet.life):
+        for life in self._all_lives():
             wrong += life.wrong()
             for said in life.orders:
                 orderid = said.order.orderid
@@ -297,15 +230,13 @@ class Play:
                 wrong.append(f"{number} {names.get(number)} was cancelled, wanted were {self._wanted_cancels}")
         return wrong
 
-    async def _wrong_positions(self) -> list[str]:
+    def _positions(self) -> dict[str, Decimal]:
         expected: defaultdict[str, Decimal] = defaultdict(Decimal)
         for ticket in self._shown():
             if ticket.local and ticket.deals:
                 signed = ticket.filled if ticket.action == "BUY" else -ticket.filled
                 expected[f"{ticket.contract.symbol}.SMART"] += signed
-        found = await self.engine.outlet.positions()
-        wanted = {name: volume for name, volume in expected.items() if volume}
-        return [] if found == wanted else [f"the journal holds {found}, not {wanted}"]
+        return expected
 
 
 def _went_unseen(ticket: Ticket) -> bool:

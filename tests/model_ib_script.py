@@ -6,13 +6,26 @@ Every number is the place in a table whose first entry is the plainest.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
 
-T = TypeVar("T")
+from tests.model_script import (
+    CUTS,
+    DISKS,
+    NEWS_MODES,
+    Fill,
+    Kill,
+    Numbers,
+    Pause,
+    Renew,
+    common_step,
+    drawn_steps,
+    drawn_ways,
+    latencies,
+    of,
+)
 
-LATENCIES = (0.01, 0.0, 0.05, 0.3, 1.0, 2.5)
 PAUSES = (0.0, 0.0, 0.02, 0.6, 3.0, 14.0)
 """Seconds after a step. The first is one turn of the loop."""
 
@@ -49,13 +62,6 @@ class Copy:
 
     place: int
     filled: int
-
-
-@dataclass(frozen=True)
-class Fill:
-    place: int
-    quarters: int
-    halves: bool
 
 
 @dataclass(frozen=True)
@@ -116,25 +122,6 @@ class Stale:
     data_lost: bool
 
 
-@dataclass(frozen=True)
-class Kill:
-    """The engine ends at once, so many turns of the loop from now, and another one starts after some seconds."""
-
-    turns: int
-    seconds: float
-    written: bool
-
-
-@dataclass(frozen=True)
-class Renew:
-    """connect() again: new rooms on the standing tracker."""
-
-
-@dataclass(frozen=True)
-class Pause:
-    seconds: float
-
-
 Step = (
     Send
     | Foreign
@@ -185,33 +172,25 @@ _KINDS = (
     "all",
     "renew",
 )
-_NUMBER = st.integers(0, 719)
-_STEP = st.tuples(st.integers(0, len(_KINDS) - 1), _NUMBER, _NUMBER, st.integers(0, len(PAUSES) - 1))
-_STEPS = st.lists(_STEP, min_size=4, max_size=25)
-_WAYS = st.lists(st.integers(0, len(LATENCIES) - 1), min_size=1, max_size=5)
 _KNOBS = st.integers(0, 2**6 - 1)
 
 
 @st.composite
 def scripts(draw: Any) -> Script:
     """Draw one script."""
-    return make(draw(_STEPS), draw(_WAYS), draw(_KNOBS))
+    return make(draw(drawn_steps(_KINDS, PAUSES)), draw(drawn_ways()), draw(_KNOBS))
 
 
-def make(steps: list[tuple[int, int, int, int]], ways: list[int], knobs: int) -> Script:
+def make(steps: Numbers, ways: list[int], knobs: int) -> Script:
     """Make the script of these numbers."""
     return Script(
         steps=tuple((_step(_KINDS[kind], a, b), PAUSES[pause]) for kind, a, b, pause in steps),
-        latencies=tuple(LATENCIES[way] for way in ways),
-        disk_s=_of((0.0, 0.0, 0.02, 0.4), knobs),
+        latencies=latencies(ways),
+        disk_s=of(DISKS, knobs),
         status_first=bool(knobs >> 2 & 1),
         told_pending=bool(knobs >> 3 & 1),
-        commission_s=_of((0.0, 0.1, 2.0), knobs >> 4),
+        commission_s=of((0.0, 0.1, 2.0), knobs >> 4),
     )
-
-
-def _of(table: tuple[T, ...], number: int) -> T:
-    return table[number % len(table)]
 
 
 def _step(kind: str, a: int, b: int) -> Step:
@@ -219,35 +198,29 @@ def _step(kind: str, a: int, b: int) -> Step:
         return Send(
             stock=a % 3,
             buy=a // 3 % 2 == 0,
-            kind=_of((0, 0, 0, 1, 2), a // 6),
-            fate=_of((TAKEN, TAKEN, TAKEN, TAKEN, HELD, INACTIVE, CODE_ONLY, NOTICED), b),
-            filled=_of((0, 0, 4, 2, 1), a // 30),
-            quote_s=_of((0.0, 0.0, 0.0, 0.5, 4.5), b // 8),
+            kind=of((0, 0, 0, 1, 2), a // 6),
+            fate=of((TAKEN, TAKEN, TAKEN, TAKEN, HELD, INACTIVE, CODE_ONLY, NOTICED), b),
+            filled=of((0, 0, 4, 2, 1), a // 30),
+            quote_s=of((0.0, 0.0, 0.0, 0.5, 4.5), b // 8),
         )
     if kind == "foreign":
-        return Foreign(a % 3, _of((0, 5), a // 3), a // 6 % 4 != 3, _of((0, 0, 4, 1), b))
+        return Foreign(a % 3, of((0, 5), a // 3), a // 6 % 4 != 3, of((0, 0, 4, 1), b))
     if kind == "copy":
-        return Copy(a % 7, _of((0, 4), b))
-    if kind == "fill":
-        return Fill(a % 7, _of((4, 1, 2, 3), b), b // 4 % 2 == 1)
+        return Copy(a % 7, of((0, 4), b))
     if kind == "correct":
         return Correct(a % 7)
     if kind == "turn":
-        return Turn(a % 7, _of(("transmit", "cancel", "delete"), b))
+        return Turn(a % 7, of(("transmit", "cancel", "delete"), b))
     if kind == "cancel":
         return Cancel(a % 7)
     if kind == "all":
         return CancelAll()
     if kind == "news":
-        return News(_of(("lose", "twice", "late", "last"), a), 1 + b % 4)
+        return News(of(NEWS_MODES, a), 1 + b % 4)
     if kind == "answers":
-        return Answers(_of(("silent", "error"), a), 1 + b % 3)
+        return Answers(of(("silent", "error"), a), 1 + b % 3)
     if kind == "cut":
-        return Cut(_of((0.0, 1.0, 5.0, 20.0), a), b % 2 == 0, b // 2 % 4 == 3)
+        return Cut(of(CUTS, a), b % 2 == 0, b // 2 % 4 == 3)
     if kind == "stale":
-        return Stale(_of((1.0, 5.0, 40.0), a), b % 2 == 0)
-    if kind == "kill":
-        return Kill(_of((0, 1, 2, 3, 5, 8, 13), a), _of((0.001, 0.5, 6.0, 30.0), b), b // 4 % 2 == 0)
-    if kind == "renew":
-        return Renew()
-    return Pause(_of((1.0, 0.1, 11.0, 5.0), a))
+        return Stale(of((1.0, 5.0, 40.0), a), b % 2 == 0)
+    return common_step(kind, a, b)

@@ -7,7 +7,6 @@ vn.py is the product's own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 from vnpy.trader.constant import Direction, Exchange, OrderType
 
-from tests.model_loop import LoopClock, VirtualLoop
+from tests.model_loop import LoopClock, VirtualLoop, until_first
 from tests.model_outlet import Outlet
 from tests.model_vb_broker import Ears, VbBroker
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, PermissionDenied, UnknownOutcome
@@ -156,7 +155,7 @@ class VbEngine(Ears):
     async def _run(self) -> None:
         await self.outlet.books.open(self.folder, "model", NAME)
         self.session = session = Session(self)
-        await _both(self._connection(session), session.keepers._keep_orders(session.rooms))
+        await until_first(self._connection(session), session.keepers._keep_orders(session.rooms))
 
     async def renew(self) -> None:
         """connect() again: what is on its way is waited for, then everything but the tracker is made anew."""
@@ -192,7 +191,7 @@ class VbEngine(Ears):
                 except BrokerError:
                     session.up = False
                 else:
-                    await _first_of(session.restore.wait(), session.lost.wait())
+                    await until_first(session.restore.wait(), session.lost.wait())
                     if not session.lost.is_set():
                         continue
             session.up = False
@@ -257,25 +256,3 @@ class VbEngine(Ears):
     def cancel_all(self, market: str) -> None:
         if self.session:
             self.outlet.mutate(self.session.orders.cancel_all(market), "cancel all")
-
-
-async def _both(*works: Coroutine[Any, Any, None]) -> None:
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

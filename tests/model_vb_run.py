@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import tempfile
 from collections import Counter, defaultdict
-from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,10 @@ from zoneinfo import ZoneInfo
 from vnpy.trader.constant import Direction, Exchange, OrderType, Status
 
 import vnpy_vbrokers.order_lists as order_lists
+from tests import model_script as common
 from tests import model_vb_script as script_of
-from tests.model_loop import LoopClock, NothingLeft, VirtualLoop
-from tests.model_outlet import Life
+from tests.model_loop import VirtualLoop
+from tests.model_run import Play, run_play
 from tests.model_vb_broker import VbBroker
 from tests.model_vb_engine import TIMING, VbEngine, listed_since
 from tests.model_vb_rows import HONG_KONG, ZONES, Row
@@ -27,17 +25,10 @@ from vnpy_brokerkit.lifecycle import STATE2VT
 from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_vbrokers.contracts import from_code
 
-START = datetime(2026, 3, 10, 15, 0, tzinfo=timezone.utc)
-"""Eleven in New York, and an hour before Hong Kong's midnight."""
 STOCKS = (("IBM", Exchange.SMART, "P"), ("AAPL", Exchange.SMART, "P"), ("00700", Exchange.SEHK, "K"))
 CODES = ("IBM", "AAPL", "00700.HK")
 PRICE = Decimal(100)
-DEADLINE_S = 240.0
-LOOK_EVERY_S = 5.0
-AFTERWARDS_S = 25.0
-"""What is equal must stay so."""
 PAGE = order_lists.PAGE
-RAM = Path("/dev/shm")
 
 STATUS2VT = {
     "1": Status.SUBMITTING,
@@ -52,10 +43,6 @@ STATUS2VT = {
 }
 
 
-class Failed(AssertionError):
-    """Raised with what does not hold."""
-
-
 def run(script: Script, engine_class: type[VbEngine] = VbEngine, *, exact_money: bool = False) -> None:
     """Run a script. Raises :class:`Failed` that names what does not hold at its end.
 
@@ -63,59 +50,38 @@ def run(script: Script, engine_class: type[VbEngine] = VbEngine, *, exact_money:
     be told apart.
     """
     order_lists.PAGE = script.page
-    folder = Path(tempfile.mkdtemp(dir=RAM if RAM.is_dir() else None))
-    loop = VirtualLoop(script.disk_s)
+    exact = exact_money or not script.by_offset or script.page == PAGE
     try:
-        play = Play(loop, script, folder, engine_class)
-        play.exact_money = exact_money or not script.by_offset or script.page == PAGE
-        try:
-            loop.run_until_complete(play.run())
-        except NothingLeft:
-            raise Failed("everybody waits for ever") from None
-        if loop.faults:
-            raise Failed("\n".join(loop.faults))
+        run_play(script.disk_s, lambda loop, folder: VbPlay(loop, script, folder, engine_class, exact))
     finally:
         order_lists.PAGE = PAGE
-        loop.end()
-        shutil.rmtree(folder)
 
 
-class Play:
+class VbPlay(Play[VbEngine, Step]):
     """One script on its way."""
 
-    def __init__(self, loop: VirtualLoop, script: Script, folder: Path, engine_class: type[VbEngine]) -> None:
-        self._loop = loop
+    def __init__(
+        self, loop: VirtualLoop, script: Script, folder: Path, engine_class: type[VbEngine], exact_money: bool
+    ) -> None:
+        super().__init__(loop, script.steps, folder)
         self._script = script
-        self._folder = folder
         self._engine_class = engine_class
-        self.clock = LoopClock(loop, START)
+        self._exact_money = exact_money
         self.broker = VbBroker(loop, self.clock, script)
-        self._folders = (folder / str(number) for number in itertools.count())
-        first = next(self._folders)
-        first.mkdir()
-        self.engine = engine_class(loop, self.clock, self.broker, first)
-        self.lives: list[Life] = []
         self._sizes = itertools.count(2)
         self._last: tuple[int, bool, bool, int] = (0, True, False, 8)
         """Stock, side, kind and size of our last order, for twins."""
-        self._locals: list[str] = []
-        self._wanted_cancels: set[str] = set()
         self._phone_twins = False
         self._midnight = False
-        self.exact_money = True
+        self.engine = self._new_engine(self._first_folder())
 
-    @property
-    def _me(self) -> set[asyncio.Task[Any]]:
-        task = asyncio.current_task()
-        return {task} if task else set()
+    def _new_engine(self, folder: Path) -> VbEngine:
+        return self._engine_class(self._loop, self.clock, self.broker, folder)
 
-    async def run(self) -> None:
-        self.engine.start()
-        await self.clock.sleep(5.0)
-        for step, pause in self._script.steps:
-            await self._act(step)
-            await asyncio.sleep(pause)
-        await self._judge()
+    async def _end_life(self, spare: set[asyncio.Task[Any]], folder: Path, *, written: bool) -> None:
+        if not written:
+            self.broker.drop_unwritten()
+        await self.engine.kill(spare, folder)
 
     # ------------------------------------------------------------------ steps
 
@@ -131,11 +97,11 @@ class Play:
             if not market:
                 side = "1" if buy else "2"
                 broker.phone(STOCKS[stock][2], CODES[stock], side, PRICE, Decimal(size), step.filled)
-        elif isinstance(step, script_of.Fill | script_of.Turn):
+        elif isinstance(step, common.Fill | script_of.Turn):
             active = [row for row in broker.rows if row.active]
             if active:
                 row = active[step.place % len(active)]
-                if isinstance(step, script_of.Fill):
+                if isinstance(step, common.Fill):
                     broker.fill(row, step.quarters, halves=step.halves)
                 elif step.what == "cancel":
                     broker.cancel(row)
@@ -163,9 +129,9 @@ class Play:
         elif isinstance(step, script_of.PushCut):
             broker.cut_push()
             self._loop.call_later(step.seconds, broker.back_push)
-        elif isinstance(step, script_of.Kill):
+        elif isinstance(step, common.Kill):
             await self._kill(step)
-        elif isinstance(step, script_of.Renew):
+        elif isinstance(step, common.Renew):
             await engine.renew()
         elif isinstance(step, script_of.Midnight):
             await self._sleep_over(step)
@@ -182,26 +148,10 @@ class Play:
         direction = Direction.LONG if buy else Direction.SHORT
         kind = OrderType.MARKET if market else OrderType.LIMIT
         order = self.engine.outlet.take(symbol, exchange, direction, kind, size, Decimal(0) if market else PRICE)
-        self._locals.append(order.orderid)
         self.broker.fates[order.orderid] = step.fate
         self.broker.arrivals[order.orderid] = step.filled
         self.engine.quotes[order.orderid] = step.quote_s
         self.engine.place(order)
-
-    async def _kill(self, step: script_of.Kill) -> None:
-        for _turn in range(step.turns):
-            await asyncio.sleep(0)
-        folder = next(self._folders)
-        if not step.written:
-            self.broker.drop_unwritten()
-        await self.engine.kill(self._me, folder)
-        self.lives.append(self.engine.outlet.life)
-        await asyncio.sleep(step.seconds)
-        self._begin(folder)
-
-    def _begin(self, folder: Path) -> None:
-        self.engine = self._engine_class(self._loop, self.clock, self.broker, folder)
-        self.engine.start()
 
     async def _sleep_over(self, step: script_of.Midnight) -> None:
         if self._midnight:
@@ -214,30 +164,15 @@ class Play:
 
     # ------------------------------------------------------------------ the end
 
-    async def _judge(self) -> None:
+    def _calm(self) -> None:
         broker = self.broker
         for modes in (broker.cancel_fates, broker.push_modes, broker.read_modes):
             modes.clear()
         broker.back()
         broker.back_push()
-        end = self.clock.monotonic() + DEADLINE_S
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            wrong = ["a request is still on its way"] if broker.busy else self._differences()
-            if not wrong:
-                await asyncio.sleep(AFTERWARDS_S)
-                wrong = self._differences()
-                break
-            if self.clock.monotonic() > end:
-                break
-        wrong += self._never()
-        wrong += await self._wrong_positions()
-        if wrong:
-            lines = [
-                line for life in (*self.lives, self.engine.outlet.life) for line in (*life.lines, "-- end of life")
-            ]
-            raise Failed("\n".join([*dict.fromkeys(wrong), "log:", *lines[-30:]]))
-        await self.engine.close()
+
+    def _busy(self) -> str:
+        return "a request is still on its way" if self.broker.busy else ""
 
     def _differences(self) -> list[str]:
         """What is not yet as it must become."""
@@ -249,11 +184,7 @@ class Play:
                 by_number[order.broker_id].append(order)
             elif order.active and not self._may_stay_unknown(order):
                 wrong.append(f"{order.orderid} is {order.state}")
-        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-        money: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for trade in self.engine.outlet.life.trades:
-            sums[trade.orderid] += Decimal(str(trade.volume))
-            money[trade.orderid] += Decimal(str(trade.volume)) * Decimal(str(trade.price))
+        sums, money = self._sums()
         told = {said.order.orderid: said.order for said in self.engine.outlet.life.orders}
         rows = {row.id: row for row in self.broker.rows}
         wrong += [f"invented: {order}" for number in by_number.keys() - rows.keys() for order in by_number[number]]
@@ -275,7 +206,7 @@ class Play:
             spent = sum((deal.volume * deal.price for deal in row.deals), Decimal(0))
             if self._told_before(row) and sums[order.orderid] <= row.traded:
                 continue
-            if sums[order.orderid] != row.traded or (money[order.orderid] != spent and self.exact_money):
+            if sums[order.orderid] != row.traded or (money[order.orderid] != spent and self._exact_money):
                 wrong.append(f"trades of {row}: {sums[order.orderid]} for {money[order.orderid]}, not {spent}")
         if not self._script.twins:
             wrong += self._wrong_owners(by_number)
@@ -314,7 +245,7 @@ class Play:
         """What must not have happened on the way."""
         wrong = list(self.broker.wrong)
         wrong += [f"{local} was sent {count} times" for local, count in self.broker.requests.items() if count > 1]
-        lives = [*self.lives, self.engine.outlet.life]
+        lives = self._all_lives()
         for life in lives:
             wrong += life.wrong()
         known = {row.local: row for row in self.broker.rows if row.local}
@@ -342,7 +273,7 @@ class Play:
                     wrong.append(f"{number} was cancelled, wanted were {wanted & named}")
         return wrong
 
-    async def _wrong_positions(self) -> list[str]:
+    def _positions(self) -> dict[str, Decimal]:
         expected: defaultdict[str, Decimal] = defaultdict(Decimal)
         tracker = self.engine.outlet.tracker
         for row in self.broker.rows:
@@ -352,9 +283,7 @@ class Play:
             if mine and row.deals:
                 symbol, exchange = from_code(row.code, row.market)
                 expected[f"{symbol}.{exchange.name}"] += row.traded if row.side == "1" else -row.traded
-        found = await self.engine.outlet.positions()
-        wanted = {name: volume for name, volume in expected.items() if volume}
-        return [] if found == wanted else [f"the journal holds {found}, not {wanted}"]
+        return expected
 
 
 def _unlike(row: Row, order: TrackedOrder) -> list[str]:

@@ -7,14 +7,26 @@ script has twins: then rows that are alike may stand for each other, and the jud
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
 
-T = TypeVar("T")
+from tests.model_script import (
+    CUTS,
+    DISKS,
+    NEWS_MODES,
+    Fill,
+    Kill,
+    Numbers,
+    Pause,
+    Renew,
+    common_step,
+    drawn_steps,
+    drawn_ways,
+    latencies,
+    of,
+)
 
-LATENCIES = (0.01, 0.0, 0.05, 0.3, 1.0, 2.5)
-"""Seconds that something takes on its way."""
 PAUSES = (0.0, 0.0, 0.02, 0.5, 3.0, 14.0)
 """Seconds after a step. The first is one turn of the loop."""
 
@@ -45,15 +57,6 @@ class Phone:
     buy: bool
     filled: int
     twin: bool
-
-
-@dataclass(frozen=True)
-class Fill:
-    """The broker fills quarters of a working order, in two parts if ``halves``."""
-
-    place: int
-    quarters: int
-    halves: bool
 
 
 @dataclass(frozen=True)
@@ -108,30 +111,10 @@ class PushCut:
 
 
 @dataclass(frozen=True)
-class Kill:
-    """The engine ends at once, so many turns of the loop from now, and another one starts after some seconds."""
-
-    turns: int
-    seconds: float
-    written: bool
-    """What was on its way to the socket arrives."""
-
-
-@dataclass(frozen=True)
-class Renew:
-    """connect() again: new rooms on the standing tracker."""
-
-
-@dataclass(frozen=True)
 class Midnight:
     """An hour passes, and Hong Kong's day with it, while the machine sleeps."""
 
     carried: bool
-
-
-@dataclass(frozen=True)
-class Pause:
-    seconds: float
 
 
 Step = (
@@ -176,38 +159,30 @@ _KINDS = (
     "renew",
     "midnight",
 )
-_NUMBER = st.integers(0, 719)
-_STEP = st.tuples(st.integers(0, len(_KINDS) - 1), _NUMBER, _NUMBER, st.integers(0, len(PAUSES) - 1))
-_STEPS = st.lists(_STEP, min_size=4, max_size=25)
-_WAYS = st.lists(st.integers(0, len(LATENCIES) - 1), min_size=1, max_size=5)
 _KNOBS = st.integers(0, 2**11 - 1)
 
 
 @st.composite
 def scripts(draw: Any) -> Script:
     """Draw one script."""
-    return make(draw(_STEPS), draw(_WAYS), draw(_KNOBS))
+    return make(draw(drawn_steps(_KINDS, PAUSES)), draw(drawn_ways()), draw(_KNOBS))
 
 
-def make(steps: list[tuple[int, int, int, int]], ways: list[int], knobs: int) -> Script:
+def make(steps: Numbers, ways: list[int], knobs: int) -> Script:
     """Make the script of these numbers."""
     twins = knobs % 4 == 3
     return Script(
         steps=tuple((_step(_KINDS[kind], a, b, twins), PAUSES[pause]) for kind, a, b, pause in steps),
-        latencies=tuple(LATENCIES[way] for way in ways),
-        disk_s=_of((0.0, 0.0, 0.02, 0.4), knobs >> 2),
-        page=_of((99, 3), knobs >> 4),
+        latencies=latencies(ways),
+        disk_s=of(DISKS, knobs >> 2),
+        page=of((99, 3), knobs >> 4),
         by_offset=not knobs >> 5 & 1,
         two_numbers=bool(knobs >> 6 & 1),
-        lag_s=_of((0.0, 0.0, 0.0, 0.5), knobs >> 7),
+        lag_s=of((0.0, 0.0, 0.0, 0.5), knobs >> 7),
         told_pending=bool(knobs >> 9 & 1),
         market_price=bool(knobs >> 10 & 1),
         twins=twins,
     )
-
-
-def _of(table: tuple[T, ...], number: int) -> T:
-    return table[number % len(table)]
 
 
 def _step(kind: str, a: int, b: int, twins: bool) -> Step:
@@ -217,33 +192,27 @@ def _step(kind: str, a: int, b: int, twins: bool) -> Step:
             stock=a % 3,
             buy=a // 3 % 2 == 0,
             market=a // 6 % 6 == 5,
-            fate=_of(fates, b),
-            filled=_of((0, 0, 4, 2, 1), a // 36),
-            quote_s=_of((0.0, 0.0, 0.0, 0.0, 0.5, 4.5), b // 12),
+            fate=of(fates, b),
+            filled=of((0, 0, 4, 2, 1), a // 36),
+            quote_s=of((0.0, 0.0, 0.0, 0.0, 0.5, 4.5), b // 12),
             twin=twins and b // 72 % 2 == 1,
         )
     if kind == "phone":
-        return Phone(a % 3, a // 3 % 2 == 0, _of((0, 0, 4, 1), a // 6), twins and b % 2 == 1)
-    if kind == "fill":
-        return Fill(a % 7, _of((4, 1, 2, 3), b), b // 4 % 2 == 1)
+        return Phone(a % 3, a // 3 % 2 == 0, of((0, 0, 4, 1), a // 6), twins and b % 2 == 1)
     if kind == "turn":
-        return Turn(a % 7, _of(("cancel", "reject"), b))
+        return Turn(a % 7, of(("cancel", "reject"), b))
     if kind == "cancel":
-        return Cancel(a % 7, _of(FATES[:-2], b))
+        return Cancel(a % 7, of(FATES[:-2], b))
     if kind == "all":
-        return CancelAll(a % 3, _of(FATES[:-2], b))
+        return CancelAll(a % 3, of(FATES[:-2], b))
     if kind == "pushes":
-        return Pushes(_of(("lose", "twice", "late", "last"), a), 1 + b % 4)
+        return Pushes(of(NEWS_MODES, a), 1 + b % 4)
     if kind == "reads":
-        return Reads(_of(("fail", "stuck", "damaged", "slow"), a), 1 + b % 5)
+        return Reads(of(("fail", "stuck", "damaged", "slow"), a), 1 + b % 5)
     if kind == "cut":
-        return Cut(_of((0.0, 1.0, 5.0, 20.0), a), b % 2 == 0)
+        return Cut(of(CUTS, a), b % 2 == 0)
     if kind == "push cut":
-        return PushCut(_of((0.0, 1.0, 8.0), a))
-    if kind == "kill":
-        return Kill(_of((0, 1, 2, 3, 5, 8, 13), a), _of((0.001, 0.5, 6.0, 30.0), b), b // 4 % 2 == 0)
-    if kind == "renew":
-        return Renew()
+        return PushCut(of((0.0, 1.0, 8.0), a))
     if kind == "midnight":
         return Midnight(a % 2 == 0)
-    return Pause(_of((1.0, 0.1, 11.0, 5.0), a))
+    return common_step(kind, a, b)

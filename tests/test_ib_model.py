@@ -7,17 +7,18 @@ plugin; without it a part of them runs. A script that fails is shrunk and printe
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 
 import vnpy_brokerkit.tracker
-from tests.model_ib_run import Failed, run
-from tests.model_ib_script import INACTIVE, TAKEN, Copy, Fill, Foreign, Kill, News, Pause, Script, Send, Turn, scripts
+from tests.model_ib_run import run
+from tests.model_ib_script import INACTIVE, TAKEN, Copy, Foreign, News, Script, Send, Turn, scripts
 from tests.model_ib_wire import ModelWire
+from tests.model_run import Failed, drawn
+from tests.model_script import Fill, Kill, Pause
 from vnpy_brokerkit.journal import Journal
 from vnpy_brokerkit.lifecycle import MOVES, State
 from vnpy_brokerkit.tracker import OrderTracker, TrackedOrder
@@ -25,18 +26,9 @@ from vnpy_ibkr.executions import Executions
 from vnpy_ibkr.order_sync import OrderSync
 from vnpy_ibkr.orders import Orders
 
-SCRIPTS = int(os.environ.get("MODEL_SCRIPTS", "2200"))
 ENOUGH = 2000
 """Drawn scripts in which each of the wilful bugs below is found."""
-DRAWN = settings(
-    max_examples=SCRIPTS,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    report_multiple_bugs=False,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
+DRAWN = drawn(2200)
 
 
 @DRAWN

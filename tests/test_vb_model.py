@@ -6,18 +6,19 @@ plugin; without it a part of them runs. A script that fails is shrunk and printe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 
 import vnpy_brokerkit.tracker
 import vnpy_vbrokers.settling
+from tests.model_run import Failed, drawn
+from tests.model_script import Fill, Kill, Pause, Renew
 from tests.model_vb_engine import Session, VbEngine
-from tests.model_vb_run import Failed, run
+from tests.model_vb_run import run
 from tests.model_vb_script import (
     ANSWERED_LATE,
     LOST_AFTER,
@@ -25,14 +26,10 @@ from tests.model_vb_script import (
     OK,
     RESET_LATE,
     VERY_LATE,
-    Fill,
-    Kill,
     Midnight,
-    Pause,
     Phone,
     Pushes,
     Reads,
-    Renew,
     Script,
     Send,
     Step,
@@ -45,18 +42,9 @@ from vnpy_brokerkit.lifecycle import State
 from vnpy_brokerkit.tracker import OrderTracker, TrackedOrder
 from vnpy_vbrokers.orders import PLACE
 
-SCRIPTS = int(os.environ.get("MODEL_SCRIPTS", "1800"))
 ENOUGH = 2000
 """Drawn scripts in which each of the wilful bugs below is found."""
-DRAWN = settings(
-    max_examples=SCRIPTS,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    report_multiple_bugs=False,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
+DRAWN = drawn(1800)
 
 
 @DRAWN
