@@ -33,6 +33,7 @@ from tests.oracle_script import (
     Restart,
     Script,
     Send,
+    fault_of_push,
 )
 from tests.sim_tws_client import RawClient
 from tests.sim_tws_room import Writer
@@ -236,20 +237,7 @@ class _Pen:
         return [dice.choice(kinds)]
 
     def _fault_of_push(self) -> list[dict[str, Any]]:
-        dice = self._dice
-        when = {"message": dice.choice(("push", *PUSHES)), "nth": dice.choice((1, 1, 2, 3))}
-        times = dice.choice((1, 2, 4))
-        modes = ("duplicate", "reorder", "late", "lose", "lose")
-        kinds = [fault("push", mode=mode, when=when, times=times) for mode in modes]
-        kinds += [
-            fault("drop", when=when),
-            fault("drop", when={**when, "phase": "after"}),
-            fault("garbage", when=when),
-            fault("oversize", when=when),
-            fault("split", when=when, times=times),
-            fault("join", when=when, times=times),
-        ]
-        return [dice.choice(kinds)]
+        return [fault_of_push(self._dice, ("push", *PUSHES), fault)]
 
     def _fault_of_everything(self) -> list[dict[str, Any]]:
         dice = self._dice

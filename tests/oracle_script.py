@@ -8,6 +8,7 @@ itself sets, so a step means the same whatever came before it.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -142,6 +143,23 @@ class Script:
 def fault(do: str, **more: Any) -> dict[str, Any]:
     """Return one fault of the VBrokers half."""
     return {"broker": "vbrokers", "do": do, **more}
+
+
+def fault_of_push(dice: random.Random, names: Sequence[str], make: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Draw one fault of what is pushed under these names, made by the half's own ``fault``."""
+    when = {"message": dice.choice(names), "nth": dice.choice((1, 1, 2, 3))}
+    times = dice.choice((1, 2, 4))
+    modes = ("duplicate", "reorder", "late", "lose", "lose")
+    kinds = [make("push", mode=mode, when=when, times=times) for mode in modes]
+    kinds += [
+        make("drop", when=when),
+        make("drop", when={**when, "phase": "after"}),
+        make("garbage", when=when),
+        make("oversize", when=when),
+        make("split", when=when, times=times),
+        make("join", when=when, times=times),
+    ]
+    return dice.choice(kinds)
 
 
 def draw(number: int) -> Script:
@@ -291,21 +309,8 @@ class _Pen:
         return [dice.choice(kinds)]
 
     def _fault_of_push(self) -> list[dict[str, Any]]:
-        dice = self._dice
-        name = dice.choice(("push", "TradeStockDeliverNotify", "TradeStockDeliverNotify"))
-        when = {"message": name, "nth": dice.choice((1, 1, 2, 3))}
-        times = dice.choice((1, 2, 4))
-        modes = ("duplicate", "reorder", "late", "lose", "lose")
-        kinds = [fault("push", mode=mode, when=when, times=times) for mode in modes]
-        kinds += [
-            fault("drop", when=when),
-            fault("drop", when={**when, "phase": "after"}),
-            fault("garbage", when=when),
-            fault("oversize", when=when),
-            fault("split", when=when, times=times),
-            fault("join", when=when, times=times),
-        ]
-        return [dice.choice(kinds)]
+        names = ("push", "TradeStockDeliverNotify", "TradeStockDeliverNotify")
+        return [fault_of_push(self._dice, names, fault)]
 
     def _fault_of_everything(self) -> list[dict[str, Any]]:
         dice = self._dice

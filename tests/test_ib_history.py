@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import csv
 import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
@@ -22,9 +19,9 @@ from ib_async.objects import BarData as IbBar
 from vnpy.trader.constant import Exchange, Interval, Product
 from vnpy.trader.object import BarData, HistoryRequest
 
-from tests.harness import DATA
+from tests.history_desk import by_start, data_time, download, rows_of
 from tests.ib_harness import SHORT_IB, IbRig
-from vnpy_brokerkit.clock import ManualClock, ShiftedClock
+from vnpy_brokerkit.clock import ManualClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, TimedOut
 from vnpy_brokerkit.history import Download, Parts
 from vnpy_ibkr.contracts import Contracts, Instrument
@@ -643,62 +640,26 @@ def test_a_download_that_is_given_up_is_cancelled_at_tws() -> None:
 # ---------------------------------------------------------------------- over the wire of the simulated TWS
 
 
-def rows_of(path: Path, day: str, first: str, last: str) -> dict[datetime, tuple[float, ...]]:
-    """The minutes of a data file with trades in them, by their start."""
-    found = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["time"].startswith(day) and first <= row["time"][11:16] < last and row["close"]:
-                at = datetime.strptime(row["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-                found[at] = tuple(float(row[name]) for name in ("open", "high", "low", "close", "volume"))
-    return found
-
-
-def by_start(bars: Iterable[BarData]) -> dict[datetime, tuple[float, ...]]:
-    return {
-        one.datetime.astimezone(UTC): (one.open_price, one.high_price, one.low_price, one.close_price, one.volume)
-        for one in bars
-    }
-
-
-def download(
-    rig: IbRig, vt_symbol: str, interval: Interval, start: datetime, end: datetime | None = None
-) -> list[BarData]:
-    symbol, _dot, exchange = vt_symbol.rpartition(".")
-    request = HistoryRequest(symbol=symbol, exchange=Exchange(exchange), start=start, end=end, interval=interval)
-    return rig.main.query_history(request, rig.name)
-
-
-@contextlib.contextmanager
-def data_time(at: datetime, **setting: str) -> Iterator[IbRig]:
-    """Connected to a simulator whose clock stands at a moment of the recorded data."""
-    if not DATA.exists():
-        pytest.skip(f"the market data folder {DATA.name} is not beside the repository")
-    with IbRig(data=DATA, clock="data", gateway_clock=ShiftedClock(at, frozen=True)) as rig:
-        rig.sim.set_clock(at)
-        yield rig.connect(**setting)
-
-
 def test_bars_equal_the_recorded_minutes() -> None:
-    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC)) as rig:
+    with data_time(IbRig, datetime(2013, 10, 9, 21, tzinfo=UTC)) as rig:
         day = datetime(2013, 10, 8, tzinfo=UTC)
         bars = download(rig, "IBM.SMART", Interval.MINUTE, day, day + DAY)
-        assert by_start(bars) == rows_of(DATA / "IBM.SMART.1m.csv", "2013-10-08", "13:30", "20:00")
+        assert by_start(bars) == rows_of("IBM.SMART", "2013-10-08", "13:30", "20:00")
         assert {one.gateway_name for one in bars} == {"IBKR"}
 
 
 def test_bars_with_pre_and_post_market_where_the_setting_says_so() -> None:
-    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC), 盘前盘后="是") as rig:
+    with data_time(IbRig, datetime(2013, 10, 9, 21, tzinfo=UTC), 盘前盘后="是") as rig:
         day = datetime(2013, 10, 8, tzinfo=UTC)
         bars = download(rig, "IBM.SMART", Interval.MINUTE, day, day + DAY)
-        assert by_start(bars) == rows_of(DATA / "IBM.SMART.1m.csv", "2013-10-08", "08:00", "24:00")
+        assert by_start(bars) == rows_of("IBM.SMART", "2013-10-08", "08:00", "24:00")
 
 
 def test_tws_adjusts_for_splits_by_itself() -> None:
-    with data_time(datetime(2014, 6, 9, 21, tzinfo=UTC)) as rig:
+    with data_time(IbRig, datetime(2014, 6, 9, 21, tzinfo=UTC)) as rig:
         day = datetime(2014, 6, 6, tzinfo=UTC)
         bars = by_start(download(rig, "AAPL.SMART", Interval.MINUTE, day, day + DAY))
-        traded = rows_of(DATA / "AAPL.SMART.1m.csv", "2014-06-06", "13:30", "20:00")
+        traded = rows_of("AAPL.SMART", "2014-06-06", "13:30", "20:00")
         assert list(bars) == list(traded)
         assert all(bars[at][3] == pytest.approx(traded[at][3] / 7, abs=0.01) for at in bars)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -18,8 +16,9 @@ import pytest
 from vnpy.trader.constant import Exchange, Interval
 from vnpy.trader.object import BarData, HistoryRequest
 
-from tests.harness import DATA, SHORT, Rig
-from vnpy_brokerkit.clock import ManualClock, ShiftedClock
+from tests.harness import SHORT, Rig
+from tests.history_desk import by_start, data_time, download, rows_of
+from vnpy_brokerkit.clock import ManualClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, InvalidRequest, PermissionDenied
 from vnpy_brokerkit.history import Download, Parts, UnknownInstrument
 from vnpy_brokerkit.trading_hours import Region, Segment, is_session, segment
@@ -489,47 +488,9 @@ def test_windows_stay_below_the_documented_caps() -> None:
 # ---------------------------------------------------------------------- over the wire of the simulated Gateway
 
 
-def rows_of(vt_symbol: str, day: str, first: str, last: str) -> dict[datetime, tuple[float, ...]]:
-    """The minutes of a data file with trades in them, by their start."""
-    found = {}
-    with (DATA / f"{vt_symbol}.1m.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["time"].startswith(day) and first <= row["time"][11:16] < last and row["close"]:
-                at = datetime.strptime(row["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-                found[at] = tuple(float(row[name]) for name in ("open", "high", "low", "close", "volume"))
-    return found
-
-
-def by_start(bars: Iterable[BarData]) -> dict[datetime, tuple[float, ...]]:
-    return {
-        one.datetime.astimezone(UTC): (one.open_price, one.high_price, one.low_price, one.close_price, one.volume)
-        for one in bars
-    }
-
-
-def download(
-    rig: Rig, vt_symbol: str, interval: Interval, start: datetime, end: datetime | None = None
-) -> list[BarData]:
-    symbol, _dot, exchange = vt_symbol.rpartition(".")
-    bars: list[BarData] = rig.main.query_history(
-        HistoryRequest(symbol, Exchange(exchange), start, end, interval), rig.name
-    )
-    return bars
-
-
-@contextlib.contextmanager
-def data_time(at: datetime, **setting: str) -> Iterator[Rig]:
-    """Connected to a simulator whose clock stands at a moment of the recorded data."""
-    if not DATA.exists():
-        pytest.skip(f"the market data folder {DATA.name} is not beside the repository")
-    with Rig(data=DATA, clock="data", gateway_clock=ShiftedClock(at, frozen=True)) as rig:
-        rig.sim.set_clock(at)
-        yield rig.connect(**setting)
-
-
 @pytest.mark.parametrize("stamp", ["end", "start"])
 def test_bars_equal_the_recorded_minutes(stamp: str) -> None:
-    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC)) as rig:
+    with data_time(Rig, datetime(2013, 10, 9, 21, tzinfo=UTC)) as rig:
         rig.sim.switches(kl_minute_stamp=stamp)
         day = datetime(2013, 10, 8, tzinfo=UTC)
         bars = download(rig, "IBM.SMART", Interval.MINUTE, day, day + DAY)
@@ -541,7 +502,7 @@ def test_bars_equal_the_recorded_minutes(stamp: str) -> None:
 @pytest.mark.parametrize(("setting", "first", "last"), [("是", "00:00", "24:00"), ("否", "13:30", "20:00")])
 def test_minutes_outside_the_regular_session_by_setting(setting: str, first: str, last: str) -> None:
     """Where the Gateway gives them: the protocol has no way to ask for them."""
-    with data_time(datetime(2013, 10, 9, 21, tzinfo=UTC), 盘前盘后=setting) as rig:
+    with data_time(Rig, datetime(2013, 10, 9, 21, tzinfo=UTC), 盘前盘后=setting) as rig:
         rig.sim.switches(kl_extended_hours=True)
         begin = datetime(2013, 10, 8, 4, tzinfo=UTC)  # midnight in New York
         bars = by_start(download(rig, "AIG.SMART", Interval.MINUTE, begin, begin + DAY))
@@ -558,13 +519,13 @@ def test_the_split_of_apple() -> None:
     start = datetime(2014, 6, 5, tzinfo=UTC)
     traded = {day: rows_of("AAPL.SMART", day, "13:30", "20:00") for day in ("2014-06-05", "2014-06-06", "2014-06-09")}
     every = traded["2014-06-05"] | traded["2014-06-06"] | traded["2014-06-09"]
-    with data_time(evening, K线复权="不复权") as rig:
+    with data_time(Rig, evening, K线复权="不复权") as rig:
         assert by_start(download(rig, "AAPL.SMART", Interval.MINUTE, start)) == every
         days = {bar.datetime.date(): bar for bar in download(rig, "AAPL.SMART", Interval.DAILY, start)}
         before, after = days[date(2014, 6, 6)], days[date(2014, 6, 9)]
         assert before.close_price > 600
         assert after.close_price < 100
-    with data_time(evening, K线复权="前复权") as rig:
+    with data_time(Rig, evening, K线复权="前复权") as rig:
         adjusted = by_start(download(rig, "AAPL.SMART", Interval.MINUTE, start))
         assert list(adjusted) == sorted(every)
         for at, values in adjusted.items():
@@ -578,7 +539,7 @@ def test_the_split_of_apple() -> None:
 
 def test_hong_kong_minutes_days_and_hours_tell_one_story() -> None:
     hong_kong = ZoneInfo("Asia/Hong_Kong")
-    with data_time(datetime(2022, 4, 13, 9, tzinfo=UTC)) as rig:
+    with data_time(Rig, datetime(2022, 4, 13, 9, tzinfo=UTC)) as rig:
         start = datetime(2022, 4, 11, tzinfo=hong_kong)
         minutes = download(rig, "9988.SEHK", Interval.MINUTE, start)
         hours = download(rig, "09988.SEHK", Interval.HOUR, start)
