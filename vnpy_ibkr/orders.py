@@ -17,14 +17,14 @@ from ib_async.order import Order, OrderState
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import ConnectionFailed
-from vnpy_brokerkit.findings import Findings, Kind
+from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import Happening, State
+from vnpy_brokerkit.outlet import OrderOutlet
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import Fill, OrderReport, OrderTracker, TrackedOrder, exact
+from vnpy_brokerkit.tracker import OrderReport, TrackedOrder, exact
 
 from .cancels import Cancels
 from .contracts import Contracts
@@ -43,19 +43,9 @@ NO_CLIENT = -1
 """For completed orders, of which TWS does not tell whose they were (section 7.2)."""
 
 
-class Outlet(Protocol):
+class Outlet(OrderOutlet, Protocol):
     """What orders need of the gateway."""
 
-    tracker: OrderTracker
-    ids: OrderIds
-    findings: Findings
-
-    def push_order(self, order: TrackedOrder) -> None: ...
-    def refuse(self, order: TrackedOrder, reason: str) -> None: ...
-    def push_trade(self, order: TrackedOrder, fill: Fill) -> None: ...
-    async def intend(self, order: TrackedOrder) -> None: ...
-    def note(self, order: TrackedOrder) -> None: ...
-    def log(self, text: str) -> None: ...
     def spawn(self, work: Any, name: str) -> Any: ...
 
 

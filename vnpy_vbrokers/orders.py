@@ -17,14 +17,14 @@ from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, PermissionDenied, UnknownOutcome
-from vnpy_brokerkit.findings import Findings, Kind
+from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
-from vnpy_brokerkit.identity import OrderIds
 from vnpy_brokerkit.lifecycle import Happening, State
+from vnpy_brokerkit.outlet import OrderOutlet
 from vnpy_brokerkit.reconcile import Key, likeness
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
-from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, OrderTracker, TrackedOrder
+from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, TrackedOrder
 
 from .cancels import Cancels
 from .contracts import EXCHANGE2MARKET
@@ -45,21 +45,11 @@ UNDECIDABLE = "undecidable"
 """In ``extra`` of an unknown order that the lists can't tell from others: it is reported, and left to a person."""
 
 
-class Outlet(Protocol):
+class Outlet(OrderOutlet, Protocol):
     """What orders need of the gateway."""
 
-    tracker: OrderTracker
-    ids: OrderIds
-    findings: Findings
-
-    def push_order(self, order: TrackedOrder) -> None: ...
-    def refuse(self, order: TrackedOrder, reason: str) -> None: ...
-    def push_trade(self, order: TrackedOrder, fill: Fill) -> None: ...
-    async def intend(self, order: TrackedOrder) -> None: ...
-    def note(self, order: TrackedOrder) -> None: ...
     def know_foreign(self, broker_id: str) -> None: ...
     def is_foreign(self, broker_id: str) -> bool: ...
-    def log(self, text: str) -> None: ...
 
 
 class Orders:
