@@ -21,6 +21,7 @@ from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, TimedOut
 from vnpy_ibkr.accounts import Accounts
 from vnpy_ibkr.contracts import Contracts, Instrument, Key
 from vnpy_ibkr.market_data import Board
+from vnpy_ibkr.positions import Positions
 from vnpy_ibkr.segments import Hours
 from vnpy_ibkr.wire.events import Listener
 from vnpy_ibkr.wire.sending import BURST, RATE
@@ -152,22 +153,34 @@ class Rig:
         self.contracts = FakeContracts()
         self.last: dict[Key, Decimal] = {}
         self.told: list[AccountData] = []
-        self.positions: list[PositionData] = []
+        self.shown: list[PositionData] = []
         self.lines: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.accounts = Accounts(
+            wire=lambda: cast(Wire, self.wire),
+            gateway_name="IBKR",
+            account_prefix=prefix,
+            trading_account=lambda: trading,
+            on_account=self.told.append,
+            log=self.lines.append,
+            clock=SystemClock(),
+        )
+        self.positions = Positions(
             wire=lambda: cast(Wire, self.wire),
             contracts=cast(Contracts, self.contracts),
             board=self.board,
             gateway_name="IBKR",
             account_prefix=prefix,
             trading_account=lambda: trading,
-            on_account=self.told.append,
-            on_position=self.positions.append,
+            on_position=self.shown.append,
             spawn=self.spawn,
             log=self.lines.append,
-            clock=SystemClock(),
         )
+
+    async def start(self) -> None:
+        """As the session does."""
+        await self.positions.start()
+        await self.accounts.start()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> object:
         self.tasks.append(asyncio.ensure_future(work))
@@ -184,13 +197,13 @@ class Rig:
         return lambda: self.accounts.on_account_value(key, value, currency, account)
 
     def position(self, contract: Contract, volume: float, cost: float = 0, account: str = "DU1") -> Callable[[], None]:
-        return lambda: self.accounts.on_position(account, contract, volume, cost)
+        return lambda: self.positions.on_position(account, contract, volume, cost)
 
     def funds(self) -> dict[str, tuple[float, float, float]]:
         return {one.accountid: (one.balance, one.available, one.frozen) for one in self.told}
 
     def held(self) -> list[tuple[str, float, float, float]]:
-        return [(one.vt_symbol, one.volume, one.price, one.pnl) for one in self.positions]
+        return [(one.vt_symbol, one.volume, one.price, one.pnl) for one in self.shown]
 
     async def settle(self) -> None:
         for _ in range(5):
@@ -220,7 +233,7 @@ def test_funds_of_one_account_by_currency() -> None:
             rig.value("NetLiquidationByCurrency", "1000.75", "USD"),
             rig.value("NetLiquidationByCurrency", "1777", "BASE"),
         ]
-        await rig.accounts.start()
+        await rig.start()
         assert rig.funds() == {"DU1-USD": (1000.75, -200.5, 1201.25), "DU1-HKD": (5000, 5000, 0)}
         assert len(rig.told) == 2
         assert {one.extra["currency"] for one in rig.told if one.extra} == {"USD", "HKD"}
@@ -238,7 +251,7 @@ def test_a_change_is_one_event_and_no_change_is_none() -> None:
             rig.value("CashBalance", "10"),
             rig.value("NetLiquidationByCurrency", "10"),
         ]
-        await rig.accounts.start()
+        await rig.start()
         rig.told.clear()
         rig.value("CashBalance", "4")()
         rig.value("NetLiquidationByCurrency", "11")()
@@ -258,27 +271,32 @@ def test_all_linked_accounts_each_with_its_own_request() -> None:
         rig = Rig("DU1", "DU2", prefix="SIM-")
         for account, cash in (("DU1", "1"), ("DU2", "2")):
             rig.wire.rows[account] = [rig.value("CashBalance", cash, account=account)]
-        await rig.accounts.start()
+        await rig.start()
         assert {name: row[0] for name, row in rig.funds().items()} == {"SIM-DU1-USD": 1, "SIM-DU2-USD": 2}
         multi = [row for row in rig.wire.client.sent if row[0] == "reqAccountUpdatesMulti"]
         assert [row[2:] for row in multi] == [("DU1", "", False), ("DU2", "", False)]
 
         # The link came back and the socket lived: the old subscriptions go first.
         rig.wire.client.sent.clear()
-        await rig.accounts.start()
-        assert rig.wire.client.sent[:3] == [
+        await rig.start()
+        assert rig.wire.client.sent[:4] == [
             ("cancelPositions",),
+            ("reqPositions",),
             ("cancelAccountUpdatesMulti", multi[0][1]),
             ("cancelAccountUpdatesMulti", multi[1][1]),
         ]
 
         # A new connection knows nothing of them.
         rig.wire = FakeWire(["DU1"])
-        await rig.accounts.start()
+        await rig.start()
         assert rig.wire.client.sent == [("reqPositions",), ("reqAccountUpdates", True, "DU1")]
         rig.wire.client.sent.clear()
-        await rig.accounts.start()
-        assert rig.wire.client.sent[:2] == [("cancelPositions",), ("reqAccountUpdates", False, "DU1")]
+        await rig.start()
+        assert rig.wire.client.sent[:3] == [
+            ("cancelPositions",),
+            ("reqPositions",),
+            ("reqAccountUpdates", False, "DU1"),
+        ]
 
     run(main())
 
@@ -287,7 +305,7 @@ def test_values_while_ib_resets_are_not_believed() -> None:
     async def main() -> None:
         rig = Rig()
         rig.wire.rows["accountUpdates"] = [rig.value("CashBalance", "10")]
-        await rig.accounts.start()
+        await rig.start()
         rig.told.clear()
         rig.value("AccountReady", "false", "")()
         rig.value("CashBalance", "0")()
@@ -306,7 +324,7 @@ def test_funds_read_on_demand_tell_what_changed_and_leave_no_request_open() -> N
         rig = Rig("DU1", "DU2")
         for account in rig.wire.accounts:
             rig.wire.rows[account] = [rig.value("CashBalance", "1", account=account)]
-        await rig.accounts.start()
+        await rig.start()
         rig.told.clear()
         rig.wire.client.sent.clear()
         rig.wire.summary = [
@@ -337,11 +355,11 @@ def test_of_more_than_fifty_accounts_everything_is_asked_account_by_account() ->
         names = [f"DU{number}" for number in range(1, 52)]
         rig = Rig(*names, trading="DU7")
         rig.wire.rows["DU7"] = [rig.position(STOCK, 10, 100, "DU7"), rig.value("CashBalance", "7", account="DU7")]
-        await rig.accounts.start()
+        await rig.start()
         sent = rig.wire.client.sent
         assert [row for row in sent if "Positions" in row[0]] == [("reqPositionsMulti", 101, "DU7", "")]
         assert [row[2] for row in sent[1:]] == ["DU7", *(name for name in names if name != "DU7")]
-        assert [(holding.symbol, holding.volume) for holding in rig.accounts.held] == [("IBM", Decimal(10))]
+        assert [(holding.symbol, holding.volume) for holding in rig.positions.held] == [("IBM", Decimal(10))]
         assert rig.funds() == {"DU7-USD": (7, 7, 0)}
 
         # A round reads the traded account and some others in turn, and leaves nothing open.
@@ -359,7 +377,7 @@ def test_of_more_than_fifty_accounts_everything_is_asked_account_by_account() ->
         assert {account for accounts in rounds for account in accounts} == set(names)
 
         sent.clear()
-        await rig.accounts.start()
+        await rig.start()
         assert sent[0] == ("cancelPositionsMulti", 101)
         assert ("cancelPositions",) not in sent
 
@@ -370,8 +388,8 @@ def test_many_accounts_and_none_to_trade_have_funds_and_no_positions() -> None:
     async def main() -> None:
         names = [f"DU{number}" for number in range(1, 61)]
         rig = Rig(*names, trading="")
-        await rig.accounts.start()
-        await rig.accounts.start()
+        await rig.start()
+        await rig.start()
         kinds = {row[0] for row in rig.wire.client.sent}
         assert kinds == {"reqAccountUpdatesMulti", "cancelAccountUpdatesMulti"}
         await rig.accounts.refresh_funds()
@@ -385,7 +403,7 @@ def test_a_value_that_is_no_number_keeps_the_old_one(text: str) -> None:
     async def main() -> None:
         rig = Rig()
         rig.wire.rows["accountUpdates"] = [rig.value("CashBalance", "10")]
-        await rig.accounts.start()
+        await rig.start()
         rig.value("CashBalance", text)()
         rig.value("CashBalance", text)()
         await rig.settle()
@@ -400,7 +418,7 @@ def test_funds_that_do_not_come_are_a_line_and_are_shown_when_they_come() -> Non
         rig = Rig("DU1", "DU2")
         rig.wire.errors["DU1"] = TimedOut("no answer", about="reqAccountUpdatesMulti")
         rig.wire.rows["DU2"] = [rig.value("CashBalance", "2", account="DU2")]
-        await rig.accounts.start()
+        await rig.start()
         assert set(rig.funds()) == {"DU2-USD"}
         assert [line for line in rig.lines if "DU1" in line]
         rig.value("CashBalance", "1")()
@@ -408,7 +426,7 @@ def test_funds_that_do_not_come_are_a_line_and_are_shown_when_they_come() -> Non
         assert rig.funds()["DU1-USD"] == (1, 1, 0)
         rig.wire.errors["DU1"] = ConnectionFailed("gone")
         with pytest.raises(ConnectionFailed):
-            await rig.accounts.start()
+            await rig.start()
 
     run(main())
 
@@ -421,23 +439,23 @@ def test_positions_wait_for_their_contracts_and_then_change_by_push() -> None:
             rig.position(FUTURE, -2, 250_000),
             rig.position(HONG_KONG, 300, 400, account="DU2"),
         ]
-        await rig.accounts.start()
-        assert rig.positions == []
+        await rig.start()
+        assert rig.shown == []
         rig.last["IBM", Exchange.SMART] = Decimal("101.25")
         rig.last["ES-202612-USD-FUT", Exchange.CME] = Decimal(4990)
-        rig.accounts.push_positions()
+        rig.positions.push_positions()
         assert rig.held() == [("IBM.SMART", 10.5, 100.25, 10.5), ("ES-202612-USD-FUT.CME", -2, 5000, 1000)]
-        assert {one.direction for one in rig.positions} == {Direction.NET}
-        assert rig.positions[0].extra == {"currency": "USD", "account": "DU1"}
-        assert len(rig.accounts.held) == 2
-        held = rig.accounts.holding("IBM", Exchange.SMART)
+        assert {one.direction for one in rig.shown} == {Direction.NET}
+        assert rig.shown[0].extra == {"currency": "USD", "account": "DU1"}
+        assert len(rig.positions.held) == 2
+        held = rig.positions.holding("IBM", Exchange.SMART)
         assert held is not None
         assert (held.volume, held.cost, held.size) == (Decimal("10.5"), Decimal("100.25"), Decimal(1))
 
-        rig.accounts.push_positions()
-        assert len(rig.positions) == 2
+        rig.positions.push_positions()
+        assert len(rig.shown) == 2
         rig.last["IBM", Exchange.SMART] = Decimal("100.75")
-        rig.accounts.push_position("IBM", Exchange.SMART)
+        rig.positions.push_position("IBM", Exchange.SMART)
         assert rig.held()[-1] == ("IBM.SMART", 10.5, 100.25, 5.25)
         rig.position(STOCK, 20, 100)()
         assert rig.held()[-1] == ("IBM.SMART", 20, 100, 15)
@@ -449,18 +467,18 @@ def test_what_is_gone_becomes_zero_once() -> None:
     async def main() -> None:
         rig = Rig()
         rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100), rig.position(FUTURE, 1, 250_000)]
-        await rig.accounts.start()
-        rig.accounts.push_positions()
-        rig.positions.clear()
+        await rig.start()
+        rig.positions.push_positions()
+        rig.shown.clear()
         rig.position(STOCK, 0, 0)()
         rig.position(STOCK, 0, 0)()
         assert rig.held() == [("IBM.SMART", 0, 0, 0)]
-        assert rig.accounts.holding("IBM", Exchange.SMART) is None
+        assert rig.positions.holding("IBM", Exchange.SMART) is None
         # While away the future was closed: it is not in the list any more.
         rig.wire.rows["positions"] = []
-        await rig.accounts.start()
-        rig.accounts.push_positions()
-        rig.accounts.push_positions()
+        await rig.start()
+        rig.positions.push_positions()
+        rig.positions.push_positions()
         assert rig.held()[1:] == [("ES-202612-USD-FUT.CME", 0, 0, 0)]
         rig.position(STOCK, 5, 90)()
         assert rig.held()[-1] == ("IBM.SMART", 5, 90, 0)
@@ -471,12 +489,12 @@ def test_what_is_gone_becomes_zero_once() -> None:
 def test_a_position_in_something_new_is_named_first() -> None:
     async def main() -> None:
         rig = Rig()
-        await rig.accounts.start()
+        await rig.start()
         rig.position(HONG_KONG, 100, 400)()
-        assert rig.positions == []
+        assert rig.shown == []
         await rig.settle()
         assert rig.held() == [("00700.SEHK", 100, 400, 0)]
-        assert rig.positions[0].extra == {"currency": "HKD", "account": "DU1"}
+        assert rig.shown[0].extra == {"currency": "HKD", "account": "DU1"}
 
     run(main())
 
@@ -487,15 +505,15 @@ def test_a_name_that_tws_could_not_tell_at_first_replaces_the_number() -> None:
         key = NAMES.pop(99)
         try:
             rig.wire.rows["positions"] = [rig.position(FUTURE, 1, 250_000)]
-            await rig.accounts.start()
-            rig.accounts.push_positions()
+            await rig.start()
+            rig.positions.push_positions()
             assert rig.held() == [("99.SMART", 1, 5000, 0)]
         finally:
             NAMES[99] = key
-        await rig.accounts.start()
-        rig.accounts.push_positions()
+        await rig.start()
+        rig.positions.push_positions()
         assert rig.held()[1:] == [("99.SMART", 0, 0, 0), ("ES-202612-USD-FUT.CME", 1, 5000, 0)]
-        assert [holding.symbol for holding in rig.accounts.held] == ["ES-202612-USD-FUT"]
+        assert [holding.symbol for holding in rig.positions.held] == ["ES-202612-USD-FUT"]
 
     run(main())
 
@@ -503,16 +521,16 @@ def test_a_name_that_tws_could_not_tell_at_first_replaces_the_number() -> None:
 def test_a_contract_that_cannot_be_asked_for_is_a_line_and_comes_with_the_next_list() -> None:
     async def main() -> None:
         rig = Rig()
-        await rig.accounts.start()
+        await rig.start()
         rig.contracts.failing = ConnectionFailed("gone")
         rig.position(STOCK, 10, 100)()
         await rig.settle()
-        assert rig.positions == []
+        assert rig.shown == []
         assert len(rig.lines) == 1
         rig.contracts.failing = None
         rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100)]
-        await rig.accounts.start()
-        rig.accounts.push_positions()
+        await rig.start()
+        rig.positions.push_positions()
         assert rig.held() == [("IBM.SMART", 10, 100, 0)]
 
     run(main())
@@ -523,8 +541,8 @@ def test_a_cost_that_tws_does_not_have_is_no_number_on_the_engine(cost: float) -
     async def main() -> None:
         rig = Rig()
         rig.wire.rows["positions"] = [rig.position(STOCK, 10, cost)]
-        await rig.accounts.start()
-        rig.accounts.push_positions()
+        await rig.start()
+        rig.positions.push_positions()
         assert rig.held() == [("IBM.SMART", 10, 0, 0)]
 
     run(main())
@@ -534,9 +552,9 @@ def test_without_a_trading_account_there_are_no_positions() -> None:
     async def main() -> None:
         rig = Rig("DU1", "DU2", trading="")
         rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100)]
-        await rig.accounts.start()
-        rig.accounts.push_positions()
-        assert rig.positions == []
+        await rig.start()
+        rig.positions.push_positions()
+        assert rig.shown == []
 
     run(main())
 
@@ -545,13 +563,13 @@ def test_positions_that_cannot_be_read_are_an_error() -> None:
     async def main() -> None:
         rig = Rig()
         rig.wire.rows["positions"] = [rig.position(STOCK, 10, 100)]
-        await rig.accounts.start()
-        rig.accounts.push_positions()
+        await rig.start()
+        rig.positions.push_positions()
         rig.wire.rows["positions"] = []
         rig.wire.errors["positions"] = TimedOut("no answer")
         with pytest.raises(TimedOut):
-            await rig.accounts.start()
-        rig.accounts.push_positions()
+            await rig.start()
+        rig.positions.push_positions()
         assert rig.held() == [("IBM.SMART", 10, 100, 0)]
         rig.position(STOCK, 11, 100)()
         assert rig.held()[-1] == ("IBM.SMART", 11, 100, 0)

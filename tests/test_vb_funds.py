@@ -7,7 +7,8 @@ from dataclasses import replace
 from vnpy.trader.constant import Direction, Status
 
 from tests.harness import SHORT, Rig
-from vnpy_vbrokers.accounts import FUNDS, HOLDINGS
+from vnpy_vbrokers.accounts import FUNDS
+from vnpy_vbrokers.positions import HOLDINGS
 
 IBM = "IBM.SMART"
 

@@ -82,7 +82,7 @@ class Listener:
 
     def on_position(self, account: str, contract: Contract, volume: float, cost: float) -> None:
         if rooms := self._rooms():
-            rooms.accounts.on_position(account, contract, volume, cost)
+            rooms.positions.on_position(account, contract, volume, cost)
             self._on_position()
 
     def on_order_id(self, next_id: int) -> None:

@@ -18,9 +18,9 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, OrderTracker, TrackedOrder, plain_text
 from vnpy_brokerkit.trading_hours import Segment
 
-from .accounts import Accounts
 from .contracts import Contracts, Instrument
 from .market_data import Board, MarketData
+from .positions import Positions
 from .settings import Settings
 from .wire.texts import escape
 
@@ -43,7 +43,7 @@ class OrderChecks:
         can_short: Callable[[], bool],
         contracts: Contracts,
         market_data: MarketData,
-        accounts: Accounts,
+        positions: Positions,
         tracker: OrderTracker,
         guard: Guard,
         clock: Clock,
@@ -56,7 +56,7 @@ class OrderChecks:
         self._can_short = can_short
         self._contracts = contracts
         self._market_data = market_data
-        self._accounts = accounts
+        self._positions = positions
         self._tracker = tracker
         self._guard = guard
         self._clock = clock
@@ -112,7 +112,7 @@ class OrderChecks:
             )
 
     def _held(self, order: TrackedOrder) -> Decimal:
-        holding = self._accounts.holding(order.symbol, order.exchange)
+        holding = self._positions.holding(order.symbol, order.exchange)
         return holding.volume if holding else ZERO
 
     def _reduces(self, order: TrackedOrder) -> bool:

@@ -20,6 +20,7 @@ from .market_data import MarketData
 from .order_checks import OrderChecks
 from .order_sync import OrderSync
 from .orders import Orders
+from .positions import Positions
 from .rights import Rights
 from .settings import Settings
 from .wire.tws import Wire
@@ -39,6 +40,7 @@ class Rooms:
     contracts: Contracts
     market_data: MarketData
     accounts: Accounts
+    positions: Positions
     orders: Orders
     executions: Executions
     order_sync: OrderSync
@@ -104,18 +106,26 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         log=gateway.log,
         in_use=hooks.in_use,
     )
+    prefix = SIMULATED_PREFIX if settings.embedded else ""
     accounts = Accounts(
+        wire=wire,
+        gateway_name=gateway.gateway_name,
+        account_prefix=prefix,
+        trading_account=account,
+        on_account=gateway.on_account,
+        log=gateway.log,
+        clock=clock,
+    )
+    positions = Positions(
         wire=wire,
         contracts=contracts,
         board=market_data.board,
         gateway_name=gateway.gateway_name,
-        account_prefix=SIMULATED_PREFIX if settings.embedded else "",
+        account_prefix=prefix,
         trading_account=account,
-        on_account=gateway.on_account,
         on_position=gateway.on_position,
         spawn=gateway.spawn,
         log=gateway.log,
-        clock=clock,
     )
     checks = OrderChecks(
         settings=settings,
@@ -124,7 +134,7 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         can_short=rights.can_short,
         contracts=contracts,
         market_data=market_data,
-        accounts=accounts,
+        positions=positions,
         tracker=gateway.tracker,
         guard=gateway.guard,
         clock=clock,
@@ -170,4 +180,4 @@ def furnish(gateway: IbkrGateway, settings: Settings, hooks: Hooks, folder: Path
         infer_missing=executions.infer_missing,
         listed_since=gateway.listed_since,
     )
-    return Rooms(connection, contracts, market_data, accounts, orders, executions, order_sync, history)
+    return Rooms(connection, contracts, market_data, accounts, positions, orders, executions, order_sync, history)

@@ -107,7 +107,7 @@ class IbkrSession(Session):
         keepers = (self._keep_orders, self._keep_funds, self._keep_quotes)
         tasks = [asyncio.ensure_future(rooms.connection.run())]
         tasks += [asyncio.ensure_future(keep(rooms)) for keep in keepers]
-        tasks += [asyncio.ensure_future(self._marks.keep(rooms.accounts.push_position))]
+        tasks += [asyncio.ensure_future(self._marks.keep(rooms.positions.push_position))]
         await together(tasks)
 
     async def release(self) -> None:
@@ -241,6 +241,7 @@ class IbkrSession(Session):
             await rooms.contracts.load_cache()
         rooms.orders.cancels.recall()
         await rooms.order_sync.reconcile()
+        await rooms.positions.start()
         await rooms.accounts.start()
         rooms.market_data.on_link(True)
         if data_lost:
@@ -252,7 +253,7 @@ class IbkrSession(Session):
                 if rooms.contracts.is_missing(symbol, exchange):
                     self._gateway.log(_("找不到合约{}.{}，请检查“预加载合约”和策略设置").format(symbol, exchange.value))
         await rooms.market_data.follow(self._at_stake(rooms), show=False)
-        rooms.accounts.push_positions()
+        rooms.positions.push_positions()
         self._ready = True
         self._first = False
         if first:
@@ -280,12 +281,12 @@ class IbkrSession(Session):
         keys: set[Key] = {key for key in self._used if key}
         keys |= {(order.symbol, order.exchange) for order in self._gateway.tracker.active()}
         if self._rooms:
-            keys |= {(holding.symbol, holding.exchange) for holding in self._rooms.accounts.held}
+            keys |= {(holding.symbol, holding.exchange) for holding in self._rooms.positions.held}
         return keys
 
     def _at_stake(self, rooms: Rooms) -> list[Key]:
         """What is held or ordered: its quotes are needed although nobody subscribed it."""
-        keys: list[Key] = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
+        keys: list[Key] = [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
         return keys + [(order.symbol, order.exchange) for order in self._gateway.tracker.active()]
 
     def _named(self) -> list[Key]:
@@ -326,7 +327,7 @@ class IbkrSession(Session):
     async def _keep_funds(self, rooms: Rooms) -> None:
         """Positions and funds, soon after a change and at intervals: TWS by itself tells funds every 3 minutes."""
         while True:
-            busy = bool(self._gateway.tracker.active() or rooms.accounts.held)
+            busy = bool(self._gateway.tracker.active() or rooms.positions.held)
             await woken(self._funds_wanted, self._timing.funds_poll if busy else self._timing.funds_poll_idle)
             if not self._ready or not rooms.connection.up:
                 await self._clock.sleep(0.2)
@@ -334,9 +335,9 @@ class IbkrSession(Session):
             await self._clock.sleep(self._timing.after_change)
             self._funds_wanted.clear()
             async with self._rounds.surviving():
-                held = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
+                held = [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
                 await rooms.market_data.follow(held, show=False)
-                rooms.accounts.push_positions()
+                rooms.positions.push_positions()
                 await rooms.accounts.refresh_funds()
 
     async def _keep_quotes(self, rooms: Rooms) -> None:

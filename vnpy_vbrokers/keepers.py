@@ -55,7 +55,7 @@ class Keepers:
 
     def tasks(self, rooms: Rooms) -> list[Coroutine[Any, Any, None]]:
         """What has to run as long as the session does."""
-        marks = self.marks.keep(rooms.accounts.push_position)
+        marks = self.marks.keep(rooms.positions.push_position)
         return [self._keep_orders(rooms), self._keep_funds(rooms), self._keep_quotes(rooms), marks]
 
     # ------------------------------------------------------------------ reports
@@ -164,7 +164,7 @@ class Keepers:
         """Positions and funds: a market's soon after its change, all at intervals; this keeps the login alive, too."""
         whole = self._clock.monotonic()
         while True:
-            busy = bool(self._gateway.tracker.active() or rooms.accounts.held) and not rooms.order_sync.behind
+            busy = bool(self._gateway.tracker.active() or rooms.positions.held) and not rooms.order_sync.behind
             pause = self._timing.funds_poll if busy else self._timing.funds_poll_idle
             await self._woken(pause, self.funds_wanted, self._change)
             if not self._is_up():
@@ -178,11 +178,11 @@ class Keepers:
             if everything:
                 whole = self._clock.monotonic()
             async with self._rounds.surviving():
-                await rooms.accounts.read_positions(markets)
-                held = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
+                await rooms.positions.read(markets)
+                held = [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
                 await rooms.market_data.follow(held, show=False)
-                rooms.accounts.push_positions()
-                await rooms.accounts.read_funds(markets)
+                rooms.positions.push_positions()
+                await rooms.accounts.read(markets)
 
     async def _keep_quotes(self, rooms: Rooms) -> None:
         """Poll quotes where there is no push; with push, ask for what has been silent and find a push that is stuck."""

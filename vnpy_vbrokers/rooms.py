@@ -11,7 +11,7 @@ from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import PermissionDenied
 
 from .access import Access
-from .accounts import Accounts
+from .accounts import ACCOUNT, Accounts
 from .connection import Address, Connection, Phase
 from .contracts import Contracts
 from .history import History
@@ -19,6 +19,7 @@ from .market_data import MarketData
 from .order_checks import OrderChecks
 from .order_sync import OrderSync
 from .orders import Orders
+from .positions import Positions
 from .settings import Settings
 from .wire.push import PushEvent
 
@@ -37,6 +38,7 @@ class Rooms:
     contracts: Contracts
     market_data: MarketData
     accounts: Accounts
+    positions: Positions
     checks: OrderChecks
     orders: Orders
     order_sync: OrderSync
@@ -96,15 +98,22 @@ def furnish(
         on_price=hooks.keepers.marks.price,
         log=gateway.log,
     )
+    account = f"{SIMULATED_PREFIX if settings.embedded else ''}{ACCOUNT}"
     accounts = Accounts(
         read=connection.read,
+        markets=lambda: markets,
+        gateway_name=gateway.gateway_name,
+        account=account,
+        on_account=gateway.on_account,
+        denied=hooks.denied,
+    )
+    positions = Positions(
         read_list=connection.read_list,
         markets=lambda: markets,
         board=market_data.board,
         gateway_name=gateway.gateway_name,
-        account_prefix=SIMULATED_PREFIX if settings.embedded else "",
+        account=account,
         shown=gateway.shown_positions,
-        on_account=gateway.on_account,
         on_position=gateway.on_position,
         denied=hooks.denied,
         log=gateway.log,
@@ -113,7 +122,7 @@ def furnish(
         settings=settings,
         markets=lambda: markets,
         market_data=market_data,
-        sellable=accounts.sellable,
+        sellable=positions.sellable,
         logged_in=lambda: connection.phase is Phase.UP,
         guard=gateway.guard,
         clock=clock,
@@ -142,4 +151,4 @@ def furnish(
         timing=timing,
     )
     history = History(gateway, settings, connection.read, contracts)
-    return Rooms(connection, contracts, market_data, accounts, checks, orders, order_sync, history)
+    return Rooms(connection, contracts, market_data, accounts, positions, checks, orders, order_sync, history)

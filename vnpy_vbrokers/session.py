@@ -304,14 +304,14 @@ class VbrokersSession(Session):
         try:
             await rooms.order_sync.reconcile()
             self._keepers.funds_wanted.clear()  # whatever has changed by now is read here
-            await rooms.accounts.read_positions()
-            await rooms.accounts.read_funds()
+            await rooms.positions.read()
+            await rooms.accounts.read()
             await quotes
         finally:
             quotes.cancel()
             await asyncio.wait({quotes})
         await rooms.market_data.follow(self._needed(rooms, first), show=False)
-        rooms.accounts.push_positions()
+        rooms.positions.push_positions()
         rooms.checks.ready.set()
         self._first = False
         if first:
@@ -333,7 +333,7 @@ class VbrokersSession(Session):
 
     def _needed(self, rooms: Rooms, first: bool) -> list[Key]:
         """What must have a contract although nobody subscribed it: held, working, preloaded, used by strategies."""
-        keys = [(holding.symbol, holding.exchange) for holding in rooms.accounts.held]
+        keys = [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
         keys += [(order.symbol, order.exchange) for order in self._gateway.tracker.active()]
         if first:
             for vt_symbol in (*self._settings.preload, *symbols_in_use(TEMP_DIR)):
