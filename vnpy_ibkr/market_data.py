@@ -1,4 +1,4 @@
-"""Quotes: one line of TWS for each instrument, depth for the few that were shown last, ticks whose time moves forward.
+"""Quotes: one line of TWS for each instrument, depth for the few that were shown last.
 
 TWS gives 100 lines and 3 depth books (reference "tws-api", section 10), so lines are a budget: what is held, ordered or
 used by a strategy keeps its line, of the others the one that was asked for longest ago gives way.
@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from vnpy.trader.object import TickData
 
-from vnpy_brokerkit.aliases import respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import Patience
-from vnpy_brokerkit.tick_time import NEVER
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Segment
 from vnpy_brokerkit.waiting import within
@@ -32,7 +28,7 @@ from .contracts import Contracts, Key
 from .depths import Depths
 from .errors import NO_LIVE_DATA, is_notice, words_for
 from .streams import LineStream
-from .ticks import make_tick
+from .tape import Tape
 from .wire.tws import Wire
 
 __all__ = ["Board", "Level", "MarketData"]
@@ -77,17 +73,22 @@ class MarketData:
         self._contracts = contracts
         self._clock = clock
         self._timing = timing
-        self._zone = zone
-        self._gateway_name = gateway_name
-        self._reach = Decimal(str(synthetic_percent)) / 100
         self._data_type = data_type
-        self._on_tick = on_tick
-        self._on_price = on_price
         self._log = log
         self._in_use = in_use
         self._patience = Patience(timing.repeat_line, clock)
+        self._tape = Tape(
+            contracts=contracts,
+            clock=clock,
+            timing=timing,
+            zone=zone,
+            gateway_name=gateway_name,
+            synthetic_percent=synthetic_percent,
+            on_tick=on_tick,
+            on_price=on_price,
+        )
         self._lines: dict[Key, LineStream] = {}
-        self._depths = Depths(wire, self.touch, log)
+        self._depths = Depths(wire, self._tape.touch, log)
         self._channel = Channel()
         self._missing: dict[Key, bool] = {}
         self._limit = MOST_LINES
@@ -95,9 +96,6 @@ class MarketData:
         self._count = 0
         self._typed: Wire | None = None
         """The connection that was told our data type."""
-        self._dirty: list[LineStream] = []
-        self._prices: dict[Key, Decimal] = {}
-        self._segments: dict[Key, tuple[datetime, Segment]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------------ what is known
@@ -119,12 +117,7 @@ class MarketData:
 
     def segment_of(self, board: Board) -> Segment:
         """The segment that an instrument trades in now."""
-        now = self._clock.now().replace(microsecond=0)
-        key = board.instrument.key
-        known = self._segments.get(key)
-        if known is None or known[0] != now:
-            known = self._segments[key] = (now, self._contracts.segment(board.instrument, now))
-        return known[1]
+        return self._tape.segment_of(board)
 
     def delayed(self, board: Board) -> bool:
         """Tell whether a board's prices are delayed, or the channel that should renew them is down."""
@@ -157,7 +150,7 @@ class MarketData:
         self._missing.pop(key, None)
         line = self._lines.get(instrument.key)
         if line is None:
-            line = self._lines[instrument.key] = LineStream(self, Board(instrument))
+            line = self._lines[instrument.key] = LineStream(self, self._tape, Board(instrument))
             line.generic = SECTYPE2GENERIC.get(instrument.contract.secType, "")
         self._count += 1
         line.asked = self._count
@@ -166,7 +159,7 @@ class MarketData:
         if not line.alive:
             self._open(line)
         elif newly:
-            self.touch(line)
+            self._tape.touch(line)
 
     def _say_missing(self, key: Key, show: bool) -> None:
         if show or key not in self._missing:
@@ -231,7 +224,7 @@ class MarketData:
         """End what still waits; the connection is closed by who owns it."""
         for task in self._tasks:
             task.cancel()
-        self._dirty.clear()
+        self._tape.clear()
         for line in self._lines.values():
             line.alive = False
 
@@ -249,7 +242,12 @@ class MarketData:
             self._typed = wire
             wire.post(lambda: wire.client.reqMarketDataType(self._data_type), "reqMarketDataType")
         self._request(line, wire)
-        self._later(self._settle(line))
+        self._later(self._tape.settle(line))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _request(self, line: LineStream, wire: Wire) -> None:
         contract = line.board.instrument.contract
@@ -385,79 +383,4 @@ class MarketData:
         for line in self._lines.values():
             line.alive = False
             line.board.clear_quote()
-            self.touch(line)
-
-    # ------------------------------------------------------------------ ticks
-
-    def touch(self, line: LineStream) -> None:
-        """Something changed. What comes in one packet goes out as one tick, up to the next trade at another price."""
-        if line.board.volume != line.board.given:
-            line.last_pending = True  # TWS does not repeat the price of a trade at the last one
-        if not line.dirty:
-            line.dirty = True
-            if not self._dirty:
-                asyncio.get_running_loop().call_soon(self._give_all)
-            self._dirty.append(line)
-
-    def _give_all(self) -> None:
-        lines, self._dirty = self._dirty, []
-        for line in lines:
-            if line.dirty:
-                self.give(line)
-
-    def give(self, line: LineStream) -> None:
-        """Give out a board as it now is."""
-        line.dirty = line.last_pending = False
-        board = line.board
-        board.given = board.volume
-        price = board.price()
-        if not price:
-            return
-        line.heard.set()
-        key = board.instrument.key
-        board.instrument = self._contracts.at_price(board.instrument, price)
-        if self._prices.get(key) != price:
-            self._prices[key] = price
-            self._on_price(board.instrument.vt_symbol)
-        if board.shown and self._may_stamp(line):
-            self._emit(board)
-
-    def _may_stamp(self, line: LineStream) -> bool:
-        """A quote of a closed market, or a delayed one, is as old as its last trade: wait for TWS to tell its time."""
-        board = line.board
-        if line.settled or board.trade_time is not None:
-            return True
-        return not board.delayed and self.segment_of(board) is not Segment.CLOSED
-
-    async def _settle(self, line: LineStream) -> None:
-        """The first ticks had their time: what has not told its trade's time is given out without."""
-        await self._clock.sleep(self._timing.book_wait)
-        line.settled = True
-        if line.board.shown and line.board.time is None:
-            self.touch(line)
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _stamp(self, board: Board) -> datetime:
-        """When a tick's news is from: the trade's own time where TWS told it to the millisecond, else arrival.
-
-        Where the market rests or the data is old, the whole second of the last trade is nearer than arrival.
-        """
-        now = self._clock.now()
-        told, board.trade_news = board.trade_news, None
-        if told is None and (board.delayed or self.segment_of(board) is Segment.CLOSED):
-            told = board.trade_time
-        return min(told, now) if told else now
-
-    def _emit(self, board: Board) -> None:
-        at, arrived = (moment.astimezone(self._zone) for moment in (self._stamp(board), self._clock.now()))
-        tick = make_tick(board, self._gateway_name, at, arrived, self.segment_of(board), self._reach)
-        ticks = board.stamps.place(tick, board.trade_time if board.last else NEVER)
-        board.time = tick.datetime
-        for one in ticks:
-            self._on_tick(one)
-            for alias in self._contracts.aliases(board.instrument):
-                self._on_tick(respelled(one, alias))
+            self._tape.touch(line)

@@ -13,11 +13,16 @@ from .wire.tws import Wire
 LAST_PRICES = frozenset({4, 68})
 
 
-class LineOwner(Protocol):
+class Outlet(Protocol):
     """Who gives out what a line brings."""
 
     def touch(self, line: LineStream) -> None: ...
     def give(self, line: LineStream) -> None: ...
+
+
+class LineOwner(Protocol):
+    """Who is told how a line fares."""
+
     def on_line_error(self, line: LineStream, code: int, text: str) -> None: ...
 
 
@@ -33,6 +38,7 @@ class LineStream:
     """One market data line: the request, and what came of it."""
 
     owner: LineOwner
+    outlet: Outlet
     board: Board
     req_id: int = 0
     wire: Wire | None = None
@@ -63,22 +69,22 @@ class LineStream:
     def on_price(self, kind: int, price: float, size: float) -> None:
         is_last = kind in LAST_PRICES and is_told(price) and price != NO_PRICE
         if is_last and self.last_pending and self.dirty:
-            self.owner.give(self)
+            self.outlet.give(self)
         if self.board.take_price(kind, price, size):
             self.last_pending = self.last_pending or is_last
-            self.owner.touch(self)
+            self.outlet.touch(self)
 
     def on_size(self, kind: int, size: float) -> None:
         if self.board.take_size(kind, size):
-            self.owner.touch(self)
+            self.outlet.touch(self)
 
     def on_text(self, kind: int, value: str) -> None:
         if self.board.take_text(kind, value):
-            self.owner.touch(self)
+            self.outlet.touch(self)
 
     def on_number(self, kind: int, value: float) -> None:
         if self.board.take_number(kind, value):
-            self.owner.touch(self)
+            self.outlet.touch(self)
 
     def on_data_type(self, kind: int) -> None:
         self.board.delayed = kind in DELAYED_DATA_TYPES
