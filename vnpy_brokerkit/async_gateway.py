@@ -16,7 +16,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from copy import copy
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,10 @@ from vnpy.trader.utility import TEMP_DIR, get_file_path
 from .books import Books
 from .clock import Clock, SystemClock
 from .credentials import mask
-from .errors import BrokerError
 from .fetching import fetch
 from .findings import Findings
 from .guard import Guard, Limits, load_limits
-from .health import Condition, Health, Lamp, Latencies, Pulse
+from .health import Condition, Health, Latencies, Pulse
 from .history import Parts, note_gateway
 from .i18n import _
 from .identity import OrderIds
@@ -56,6 +54,7 @@ from .lifecycle import Happening
 from .loop_thread import LoopThread
 from .refusal import Refusal
 from .routes import registry_for
+from .seat import Seat
 from .session import Session
 from .settings import PASSWORD_KEYS
 from .settings_file import protect
@@ -101,7 +100,7 @@ class AsyncGateway(BaseGateway):
         """How often connect() was called in this process."""
         self.embedded = False
         """Whether the session trades on the embedded simulator."""
-        self.session: Session | None = None
+        self._seat = Seat(self.spawn, self.log)
         self._young = YoungOrders(self.clock, self.timing.return_grace)
         self.guard = Guard(Limits())
         """One for the gateway's life, so that a reconnect lifts no limit."""
@@ -118,12 +117,7 @@ class AsyncGateway(BaseGateway):
         self.secrets: list[str] = []
         """Texts that must never be seen: scrubbed out of every line that leaves."""
         self._thread = LoopThread(gateway_name, self._tell_fault, self._begin)
-        self._runner: asyncio.Task[None] | None = None
-        self._change = asyncio.Lock()
-        """Held while one session gives way to another."""
         self._underway = Underway()
-        self._problem = ""
-        """Why the last connect() made no session, in words."""
         self.latencies = Latencies(self.clock)
         """Round trips of requests; it outlives a session."""
         self._pulse = Pulse(self)
@@ -305,6 +299,11 @@ class AsyncGateway(BaseGateway):
         await self._books.open(folder, environment, account)
 
     @property
+    def session(self) -> Session | None:
+        """What the last connect() made, while it stands."""
+        return self._seat.session
+
+    @property
     def journal(self) -> Journal | None:
         """The order journal, while it is open; to be read only."""
         return self._books.journal
@@ -371,19 +370,12 @@ class AsyncGateway(BaseGateway):
         logger.bind(gateway_name=self.gateway_name).debug("{}", trace)
 
     async def _reconnect_now(self, setting: dict[str, Any], by_person: bool) -> None:
-        async with self._change:
+        async def leave() -> bool:
             await self._end_session()
-            if self._thread.closing:
-                return
-            self._problem = ""
-            try:
-                self.session = self.open_session(setting, by_person)
-            except BrokerError as error:
-                self._problem = str(error)
-                self.log(self._problem)
-            else:
-                self._runner = self.spawn(self.session.run(), "session")
-            self._pulse.beat()
+            return not self._thread.closing
+
+        await self._seat.give(lambda: self.open_session(setting, by_person), leave=leave)
+        self._pulse.beat()
 
     def _reconnect(self, setting: dict[str, Any], by_person: bool) -> None:
         self.spawn(self._reconnect_now(setting, by_person), "connect")
@@ -413,16 +405,7 @@ class AsyncGateway(BaseGateway):
 
     def condition(self) -> Condition:
         """Say how the session and its channels are; for the loop thread."""
-        session, runner = self.session, self._runner
-        if session is None:
-            words = self._problem or _("尚未连接；请在“系统”菜单中连接")
-            return Condition(Lamp.FAILED if self._problem else Lamp.OFF, words, shorts=self.shorts)
-        condition = session.condition()
-        if session.failure:
-            return replace(condition, lamp=Lamp.FAILED, words=session.failure, next_try=None)
-        if runner is None or runner.done():
-            return replace(condition, lamp=Lamp.FAILED, words=_("连接已中止，原因见日志；请重新连接"), next_try=None)
-        return condition
+        return self._seat.condition(shorts=self.shorts)
 
     def wall(self, monotonic: float) -> datetime:
         """Return the instant of a second of the monotonic clock, in vn.py's zone."""
@@ -454,19 +437,13 @@ class AsyncGateway(BaseGateway):
 
     def _begin(self) -> None:
         """A loop has begun; what waits belongs to one loop."""
-        self._change, self._underway = asyncio.Lock(), Underway()
+        self._seat.begin()
+        self._underway = Underway()
         self._pulse.beat()
 
     async def _end_session(self) -> None:
         await self._underway.answers(self.timing.close_answers)
-        runner, self._runner = self._runner, None
-        while runner and not runner.done():
-            # Asked again now and then: a cancel that something inside has lost must not hold up the next connect().
-            runner.cancel()
-            await asyncio.wait({runner}, timeout=1)
-        session, self.session = self.session, None
-        if session:
-            await session.release()
+        await self._seat.leave()
 
     async def _shut_down(self, done: threading.Event) -> None:
         try:
