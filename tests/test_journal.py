@@ -188,6 +188,25 @@ def test_a_reference_that_no_file_can_hold_costs_nothing(tmp_path: Path) -> None
     assert reopened(path)[0].order.reference == "half \\ud83d of it"
 
 
+def test_a_broker_s_words_that_no_file_can_hold_stop_no_order(tmp_path: Path) -> None:
+    """An escaped half of a character in a reason: owed to the disk for ever, it would refuse every later order."""
+    path = tmp_path / "j.db"
+
+    async def scene(desk: Desk, entries: list[Entry]) -> None:
+        await desk.journal.intend(order())
+        desk.journal.follow(order(state=State.REJECTED, left=True, broker_id="10\udc01", reason="half \ud83d of it"))
+        desk.journal.fill(order(), fill("half \ud83d of it", 100))
+        desk.journal.know_foreign("half \ud83d of it")
+        await desk.journal.intend(order("VBa-2"))
+        assert desk.lines == []
+
+    on(path, scene)
+    assert rows(path, "SELECT step, reason FROM orders ORDER BY orderid") == [
+        ("ended", "half \\ud83d of it"),
+        ("intended", ""),
+    ]
+
+
 def test_orders_of_others_are_not_in_it_but_known(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
 
@@ -260,6 +279,26 @@ def test_a_corrupt_file_is_one_line_and_stays_as_it_is(tmp_path: Path, harm: Cal
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("column", "value"), [("price", "'many'"), ("volume", "x'00ff'"), ("time", "7"), ("exchange", "'MARS'")]
+)
+def test_a_damaged_row_is_one_line_too(tmp_path: Path, column: str, value: str) -> None:
+    """The pages may be whole, and what stands on them is not."""
+    path = tmp_path / "j.db"
+
+    async def scene(desk: Desk, entries: list[Entry]) -> None:
+        await desk.journal.intend(order())
+
+    on(path, scene)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE orders SET {column} = {value}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="移走"):
+        reopened(path)
+    assert path.read_bytes() == before
+
+
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     reopened(path)
@@ -323,6 +362,28 @@ def test_a_full_disk_refuses_new_orders_and_forgets_no_news(tmp_path: Path) -> N
     assert found["VBa-1"].order.broker_id == "1001"
     assert found["VBa-99"].step is Step.INTENDED
     assert len(found) < 20, "what was refused must not come back as if it might have been sent"
+
+
+def test_news_that_is_owed_is_written_at_the_end(tmp_path: Path) -> None:
+    """A disk that was full for a while, and nothing happened after it."""
+    path = tmp_path / "j.db"
+
+    async def scene(desk: Desk, entries: list[Entry]) -> None:
+        journal = desk.journal
+        connection = journal._connection
+        assert connection is not None
+        await journal.intend(order())
+        await journal._call(lambda: connection.execute("PRAGMA query_only = ON"))
+        journal.follow(order(state=State.CANCELLED, broker_id="1001", left=True))
+        writer = journal._writer
+        assert writer is not None
+        await writer
+        assert journal.trouble
+        await journal._call(lambda: connection.execute("PRAGMA query_only = OFF"))
+
+    on(path, scene)
+    [entry] = reopened(path)
+    assert (entry.order.state, entry.order.broker_id) == (State.CANCELLED, "1001")
 
 
 def test_ended_orders_of_long_ago_go_and_their_positions_stay(tmp_path: Path) -> None:

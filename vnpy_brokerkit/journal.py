@@ -36,6 +36,7 @@ from .journal_rows import (
     Entry,
     RunningPosition,
     Step,
+    clean,
     earlier_fill,
     entry_of,
     iso,
@@ -129,7 +130,12 @@ class Journal:
         if pool is None:
             return
         loop = asyncio.get_running_loop()
+        owed = list(self._owed)
+        self._owed.clear()
         with contextlib.suppress(sqlite3.Error):  # what could not be written was told when it happened
+            if owed and self._connection:
+                await loop.run_in_executor(pool, self._commit, owed)
+        with contextlib.suppress(sqlite3.Error):
             await loop.run_in_executor(pool, self._close)
         await loop.run_in_executor(None, pool.shutdown)
 
@@ -148,7 +154,7 @@ class Journal:
                     _("委托日志{}正被另一个进程使用，本进程不能下单；请关闭另一个程序后重新连接").format(self.path)
                 ) from None
             raise JournalError(_unreadable(self.path, error)) from None
-        except (sqlite3.Error, OSError, ValueError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001  a damaged file may hold anything; whatever it is, no order is sent
             self._close()
             raise JournalError(_unreadable(self.path, error)) from None
 
@@ -170,10 +176,15 @@ class Journal:
             upgrade(connection)
             now = self._clock.now()
             prune(connection, now - RETENTION)
+            entries = self._take_up(connection, now)
         except BaseException:
-            connection.rollback()
+            connection.rollback()  # what can't be understood stays as it was
             raise
         connection.commit()
+        return entries
+
+    def _take_up(self, connection: sqlite3.Connection, now: datetime) -> list[Entry]:
+        """Read what a new process must know."""
         working = f"account = ? AND step NOT IN ('{Step.ENDED.value}', '{Step.REFUSED.value}')"
         oldest = connection.execute(f"SELECT min(time) FROM orders WHERE {working}", (self.account,)).fetchone()[0]
         since = min(oldest or "9", iso(now - LISTED))
@@ -263,7 +274,8 @@ class Journal:
         )
 
     def _add(self, *operations: Operation) -> None:
-        self._next.operations += operations
+        # One text that no file can hold would be owed for ever, and every order after it refused.
+        self._next.operations += ((sql, tuple(map(clean, values))) for sql, values in operations)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
 

@@ -134,20 +134,20 @@ def order_values(order: TrackedOrder, account: str) -> tuple[object, ...]:
     return (
         order.orderid,
         account,
-        _clean(order.symbol),
+        order.symbol,
         order.exchange.name,
         order.direction.name,
         order.offset.name,
         order.type.name,
         _text(order.price),
         _text(order.volume),
-        _clean(order.reference),
+        order.reference,
         iso(order.time),
         step_of(order).value,
         order.state.name,
         order.broker_id,
         _text(order.traded),
-        _clean(order.reason),
+        order.reason,
         int(order.cancel_wanted),
         int(order.inferred),
     )
@@ -229,9 +229,10 @@ def earlier_fill(row: Sequence[str]) -> EarlierFill:
     )
 
 
-def _clean(text: str) -> str:
-    """A caller's text may hold what no file can: half of a character."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def clean(value: object) -> object:
+    """Make a value one that can be written: a caller's or a broker's text may hold what no file can, half of a
+    character."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _text(number: Decimal) -> str:
