@@ -148,6 +148,59 @@ def test_a_cancel_that_was_lost_with_the_socket_is_sent_again(phase: str) -> Non
         rig.wait_equal()
 
 
+def test_a_cancel_of_an_unknown_order_is_sent_by_the_next_engine_when_tws_names_it() -> None:
+    with IbOracleRig() as rig:
+        ready(rig)
+        after = {"message": "placeOrder", "phase": "after"}
+        rig.sim.faults([fault("refuse", when=after), fault("drop", when=after)])
+        order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+        rig.wait_log("结果未知")
+        rig.cancel(order)
+        rig.wait_log("恢复连接后自动发出")
+        rig.close()
+        rig.sim.clear_faults()
+        rig.restart_engine()
+        rig.wait_status(order, Status.CANCELLED)
+        rig.wait_equal()
+        assert requests(rig, "cancelOrder") == 1
+
+
+def test_a_cancel_before_tws_has_named_our_order_again_is_sent_when_it_has() -> None:
+    """A second connect() while TWS is away: the order is known, how TWS calls it is not."""
+    with IbOracleRig() as rig:
+        ready(rig)
+        order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+        rig.wait_status(order, Status.NOTTRADED)
+        rig.sim.faults([fault("refuse"), fault("drop")])
+        rig.wait_log("正在重连")
+        before = rig.gateway.session
+        rig.main.connect(rig.setting(), rig.name)
+        rig.wait(lambda: rig.gateway.session not in (None, before) and rig.gateway.session.orders, "another session")
+        rig.cancel(order)
+        rig.wait_log("报出后自动撤单")
+        rig.sim.clear_faults()
+        rig.wait_status(order, Status.CANCELLED)
+        rig.wait_equal()
+
+
+def test_who_asked_for_a_reconciliation_gets_the_report_though_a_reading_failed() -> None:
+    with IbRig() as rig:
+        ready(rig)
+        rig.sim.faults([fault("lose_reply", when={"message": "reqAllOpenOrders"}, times=2)])
+        rig.gateway.reconcile()
+        rig.wait_log("对账（人工）")
+
+
+def test_a_refusal_in_characters_of_two_halves_stops_no_later_order() -> None:
+    with IbRig() as rig:
+        ready(rig)
+        text = r"no \ud83d\ude80 today, \ud83d and \u4e0d\u884c"
+        rig.sim.faults([fault("error", code=201, text=text, when={"message": "placeOrder"})])
+        refused = rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 30, 95), Status.REJECTED)
+        assert "no \U0001f680 today, \ufffd and 不行" in (refused.extra or {})["reason"]
+        rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 31, 95), Status.NOTTRADED)
+
+
 def test_a_cancel_during_the_nightly_reset_is_carried_out_after_it() -> None:
     with IbRig() as rig:
         ready(rig)

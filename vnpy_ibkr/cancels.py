@@ -73,24 +73,33 @@ class Cancels:
             order.cancel_wanted = True
             return None
         address = self._address_of(orderid)
-        if address is None and order.state is State.UNKNOWN:
-            order.cancel_wanted = True
-            self._outlet.log(_("委托{}结果未知，TWS确认收到后自动撤单").format(orderid))
+        if address is None and not order.external:
+            # Of before this connect, and TWS has not named it yet.
+            self._wish(order, True)
+            if order.state is State.UNKNOWN:
+                self._outlet.log(_("委托{}结果未知，TWS确认收到后自动撤单").format(orderid))
+            else:
+                self._outlet.log(_("委托{}尚未由TWS报出，报出后自动撤单").format(orderid))
             return None
         if address is None or address.order_id == 0 or address.client_id != self._settings.client_id:
-            order.cancel_wanted = False
+            self._wish(order, False)
             self._outlet.log(_foreign(order, address))
             return None
         try:
             wire = self._wire()
             wire.post(lambda: wire.client.cancelOrder(address.order_id), "cancelOrder")
         except ConnectionFailed as error:
-            order.cancel_wanted = True
+            self._wish(order, True)
             self._outlet.log(_("委托{}的撤单未能发出（{}），恢复连接后自动发出").format(orderid, error.text))
             return None
-        order.cancel_wanted = False
+        self._wish(order, False)
         self._on_sent(orderid)
         return self._under_way.setdefault(orderid, asyncio.get_running_loop().create_future())
+
+    def _wish(self, order: TrackedOrder, wanted: bool) -> None:
+        """The wish must survive us as the order does."""
+        order.cancel_wanted = wanted
+        self._outlet.note(order)
 
     def send_wanted(self) -> None:
         """Send the cancels that an outage kept."""
@@ -109,7 +118,7 @@ class Cancels:
         for orderid in list(self._under_way):
             order = self._tracker.get(orderid)
             if order and order.active:
-                order.cancel_wanted = True
+                self._wish(order, True)
             self.answered(orderid)
 
     def repeat(self, order: TrackedOrder) -> None:

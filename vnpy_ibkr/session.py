@@ -316,11 +316,15 @@ class IbkrSession(Session):
                 continue
             everything = rooms.orders.wanted.is_set() or rooms.order_sync.incomplete
             rooms.orders.wanted.clear()
-            occasion, self._demanded = Occasion.DEMAND if self._demanded else Occasion.TIMER, False
+            demanded, self._demanded = self._demanded, False
+            reported = False
             async with self._rounds.surviving():
                 self._gateway.findings.begin()
                 await (rooms.order_sync.reconcile() if everything else rooms.order_sync.refresh())
-                self._report(rooms, occasion)
+                self._report(rooms, Occasion.DEMAND if demanded else Occasion.TIMER)
+                reported = True
+            if demanded and not reported:
+                self._demanded = True  # who asked is still waiting for the report
             # However much is asked for: TWS is not to be flooded with readings.
             await self._clock.sleep(self._timing.settle_apart)
 

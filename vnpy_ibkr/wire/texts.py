@@ -34,7 +34,10 @@ ZONE_NAMES = {
 
 
 def unescape(text: str) -> str:
-    """Undo the ``\\uXXXX`` that TWS writes for what is not ASCII (section 3); other backslashes stay."""
+    """Undo the ``\\uXXXX`` that TWS writes for what is not ASCII (section 3); other backslashes stay.
+
+    A character beyond the first 65,536 comes as two halves; half of one alone is shown as a replacement mark.
+    """
     if "\\u" not in text:
         return text
     out, rest = "", text
@@ -42,7 +45,7 @@ def unescape(text: str) -> str:
         before, mark, rest = rest.partition("\\u")
         out += before
         if not mark:
-            return out
+            return out.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         code, tail = rest[:4], rest[4:]
         try:
             out += chr(int(code, 16)) if len(code) == 4 else mark + code
