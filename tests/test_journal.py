@@ -261,6 +261,7 @@ def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path) -> None:
         lambda path: path.write_bytes(b"this is not a database at all" * 200),
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 9000 + path.read_bytes()[13096:]),
+        lambda path: (path.unlink(), rows(path, "CREATE TABLE orders (number)")),
     ],
 )
 def test_a_corrupt_file_is_one_line_and_stays_as_it_is(tmp_path: Path, harm: Callable[[Path], object]) -> None:

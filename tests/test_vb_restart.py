@@ -15,7 +15,7 @@ import pytest
 from vnpy.trader.constant import Direction, Exchange, Offset, OrderType, Status
 from vnpy.trader.event import EVENT_TRADE
 
-from tests.harness import SHORT
+from tests.harness import SHORT, Rig
 from tests.oracle_run import OracleRig, Standing
 from tests.oracle_script import ORDERS, PLACE, fault
 from vnpy_brokerkit.clock import ShiftedClock
@@ -205,6 +205,25 @@ def test_orders_of_others_that_were_known_before_are_not_taken_for_ours(rig: Sta
     rig.wait_equal()
     [phone] = rig.main.get_all_active_orders()
     assert (phone.extra or {})["external"]
+
+
+def test_an_order_met_while_another_process_had_the_journal_is_not_shown_twice(rig: Standing) -> None:
+    order = rig.send(IBM, Direction.LONG, 30, 95)
+    rig.wait_status(order, Status.NOTTRADED)
+    later = Rig(start=False, keep_journals=True)
+    later.sim = rig.sim
+    with later:
+        later.main.connect(later.setting(), later.name)
+        later.wait_log("另一个进程")
+        later.wait_log("对账（连接）：接管1笔")
+        rig.close()
+        later.main.connect(later.setting(), later.name)
+        later.wait_log("对账（连接）：引擎与券商一致")
+        later.wait_equal()
+        [shown] = later.main.get_all_active_orders()
+        later.cancel(shown.vt_orderid)
+        later.wait_status(shown.vt_orderid, Status.CANCELLED)
+        later.wait_equal()
 
 
 def test_a_cancel_of_an_unknown_order_is_sent_by_the_next_engine_when_it_is_found(rig: Standing) -> None:

@@ -77,6 +77,9 @@ class Books:
             order = entry.order
             if self._gateway.tracker.get(order.orderid):
                 continue  # this process placed it, before it traded for another account
+            met = self._gateway.tracker.find([order.broker_id])
+            if met and met.external:
+                continue  # this process took it for another's, while another process had the journal: it is shown once
             # As long ago as it was: the time to settle it may be over already.
             order.born = monotonic - max(0.0, (now - order.time).total_seconds())
             # The journal says when it was given, and it may have left later than that.

@@ -166,7 +166,6 @@ class Journal:
             self.path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN EXCLUSIVE")  # takes the lock now, and keeps it
         try:
@@ -181,6 +180,7 @@ class Journal:
             connection.rollback()  # what can't be understood stays as it was
             raise
         connection.commit()
+        connection.execute("PRAGMA journal_mode = WAL")  # it writes to the file: not before that is known to be sound
         return entries
 
     def _take_up(self, connection: sqlite3.Connection, now: datetime) -> list[Entry]:
@@ -393,7 +393,8 @@ def _is_taken(error: sqlite3.OperationalError) -> bool:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    words = " ".join(str(error).split())
+    told = str(error) if isinstance(error, sqlite3.Error | OSError) else f"damaged row: {error!r}"
+    words = " ".join(told.split())
     return _("委托日志{}无法打开或已损坏（{}）：不能下单，行情和撤单继续；请备份并移走该文件后重新连接").format(
         path, words
     )
