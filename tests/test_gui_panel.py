@@ -131,13 +131,14 @@ def test_a_con_id_of_a_stock_whose_quotes_are_vbrokers(both: Desk) -> None:
     assert both.form()["gateway"] == "VBROKERS"
 
 
-@pytest.mark.parametrize("typed", ["NOSUCH", "99999999"])
-def test_what_is_not_found_is_one_line(ibkr: Desk, typed: str) -> None:
-    ibkr.type_symbol("SMART", typed)
+@pytest.mark.parametrize(("exchange", "typed"), [("SMART", "NOSUCH"), ("SMART", "99999999"), ("SEHK", "99999")])
+def test_what_is_not_found_is_one_line(ibkr: Desk, exchange: str, typed: str) -> None:
+    ibkr.type_symbol(exchange, typed)
     ibkr.wait_log("找不到合约", typed)
     ibkr.type_symbol("SMART", "IBM")
     ibkr.wait(ibkr.panel.lp_label.text, "a price")
-    assert sum("找不到合约" in row["信息"] for row in ibkr.rows("日志")) == 1
+    about = [row["信息"] for row in ibkr.rows("日志") if row["接口"] == "IBKR" and typed in row["信息"]]
+    assert len(about) == 1, about
     assert ibkr.panel.name_line.text()
 
 
