@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from time import monotonic
 from typing import Any
 
 import pytest
-from vnpy.trader.constant import Direction, Exchange, Interval, Status
+from vnpy.trader.constant import Direction, Exchange, Interval, Offset, OrderType, Status
 from vnpy.trader.event import EVENT_ORDER
 from vnpy.trader.object import BarData, HistoryRequest
 
@@ -20,6 +21,8 @@ from tests.rpc_desk import IBM, Client, Server, served, truth
 from tests.rpc_proxy import Proxy
 from vnpy_brokerkit.async_gateway import AsyncGateway
 from vnpy_brokerkit.errors import HistoryError
+from vnpy_brokerkit.lifecycle import State
+from vnpy_brokerkit.tracker import TrackedOrder
 from vnpy_brokers.rpc.desk import ORDER_ID
 from vnpy_brokers.rpc.gateway import PUBLISH_KEY, REPLY_KEY, RemoteIds
 from vnpy_brokers.rpc.messages import ACCEPTED, REFUSED, UNSURE, Doubt, KnowOrders, PlaceOrder, Verdict
@@ -143,6 +146,28 @@ def test_an_order_that_can_not_be_meant_is_refused_in_words(changes: dict[str, A
 def desk() -> Iterator[Server]:
     with served(0) as (server, _clients):
         yield server
+
+
+def test_a_server_that_ends_takes_no_order_whose_end_nobody_would_hear() -> None:
+    with served(0) as (server, _clients):
+        server.events.stop()  # vn.py's first step
+        verdict = ask_desk(server, an_order(server))
+        assert (verdict.word, "正在关闭" in verdict.reason) == (REFUSED, True)
+
+
+def test_an_order_of_before_that_has_ended_is_shown_to_who_asks_after_it() -> None:
+    with served(0, names=("VBROKERS",)) as (server, _clients):
+        gateway = server.rigs["VBROKERS"].gateway
+        ended = TrackedOrder(
+            orderid="VBaaaaaaaaaa-1", symbol="IBM", exchange=Exchange.SMART, direction=Direction.LONG,
+            offset=Offset.NONE, type=OrderType.LIMIT, price=Decimal(5), volume=Decimal(3), reference="",
+            time=gateway.clock.now(), state=State.REJECTED, broker_id="7", shown=False,
+        )  # fmt: skip
+        gateway.post(gateway.tracker.restore, ended)
+        [verdict] = ask_desk(server, KnowOrders("VBROKERS", [Doubt(ended.orderid, 1, 5.0)]))
+        assert verdict.word == ACCEPTED
+        shown = server.seen.wait(lambda: server.main.get_order(f"VBROKERS.{ended.orderid}"), "the order")
+        assert shown.status is Status.REJECTED
 
 
 def test_ids_have_the_gateways_shape_and_do_not_meet() -> None:

@@ -10,8 +10,9 @@ import pytest
 from vnpy.trader.constant import Direction, Status
 
 from tests.rpc_children import ClientProcess, ServerProcess, free_ports, processes, until
-from tests.rpc_desk import IBM, TENCENT, Client, Server, served, simulated
+from tests.rpc_desk import IBM, NAMES, TENCENT, Client, Server, served, simulated
 from tests.rpc_proxy import Proxy
+from vnpy_brokerkit.async_gateway import AsyncGateway
 from vnpy_brokers.rpc.gateway import PUBLISH_KEY, REPLY_KEY
 
 BACK_S = 10.0
@@ -189,6 +190,44 @@ def test_clients_of_processes_survive_a_cut(tmp_path: Path) -> None:
             client.wait_order(client.send("IBKR", IBM, "LONG", 1, price), "ALLTRADED")
         sim.pause()
         client.wait_equal(sim)
+
+
+def test_an_order_that_a_server_took_and_did_not_send_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answered, and died before its gateway came to the order: nothing is left of it but the client's word."""
+    ports = free_ports(2)
+    ends = (f"tcp://127.0.0.1:{ports[0]}", f"tcp://127.0.0.1:{ports[1]}")
+    with ExitStack() as stack:
+        sim = stack.enter_context(simulated())
+        server = Server(sim, ends=ends)
+        stack.callback(lambda: server.close())
+        server.connect()
+        clients = [Client(), Client()]
+        for client in clients:
+            stack.callback(client.close)
+            client.connect(server.setting)
+        first, second = clients
+        first.subscribe(IBM, "VBROKERS")
+        price = round(first.wait_tick(IBM).last_price * 0.97, 2)
+        monkeypatch.setattr(AsyncGateway, "_take_order", lambda *_arguments: None)
+        lost = [first.send(name, IBM, Direction.LONG, 3, price) for name in NAMES]
+        for vt_orderid in lost:
+            second.wait_status(vt_orderid, Status.SUBMITTING)
+        link = first.gateways["IBKR"]._link
+        assert link is not None
+        first.wait(lambda: link.room.drain(0.1), "the server's word")
+        monkeypatch.undo()
+        server.close()
+        server = Server(sim, ends=ends)
+        server.connect()
+        for client in clients:
+            for vt_orderid in lost:
+                client.wait_status(vt_orderid, Status.REJECTED, deadline=BACK_S)
+        working = first.send("IBKR", IBM, Direction.LONG, 3, price)
+        first.wait_status(working, Status.NOTTRADED)
+        sim.pause()
+        for client in clients:
+            client.wait_equal(sim)
+        assert sim.wire()["tws"]["placeOrder"] == 1
 
 
 def test_a_server_that_dies_before_it_answers_knows_the_order_from_its_journal(tmp_path: Path) -> None:

@@ -169,12 +169,15 @@ class AsyncGateway(BaseGateway):
     def knows_order(self, orderid: str, answer: Callable[[bool | None], None]) -> None:
         """Tell whether an order of this id was ever taken, by this process or an earlier one; returns at once.
 
-        ``answer`` is called once from the loop thread, with None while the journal that would tell is not open.
+        ``answer`` is called once from the loop thread, with None while the journal that would tell is not open. How an
+        order of an earlier process has ended is news to who asks: it is shown then.
         """
 
         def look() -> None:
-            known = self.tracker.get(orderid) is not None
-            answer(known if known or self.journal is not None else None)
+            order = self.tracker.get(orderid)
+            if order is not None and not order.shown and not order.active:
+                self.push_order(order)
+            answer(True if order is not None else False if self.journal is not None else None)
 
         self.post(look)
 

@@ -155,6 +155,8 @@ class Desk:
             reason = self._no_gateway(ask.gateway)
         elif not isinstance(gateway, AsyncGateway):
             reason = _("接口{}不支持经RPC下单").format(ask.gateway)
+        elif not gateway.event_engine_runs():
+            reason = _("程序正在关闭，未发送")  # what the gateway says of it no client would hear
         elif found is None or found[1] != letters_for(ask.gateway):
             reason = _("委托号{}的格式不对，未发送；请更新客户端").format(ask.orderid)
         elif ask.epoch != self._publisher.epoch:

@@ -106,7 +106,7 @@ class Link:
         self._wanted: dict[tuple[str, str, Exchange], str] = {}
         """What was subscribed, and under which gateway: the server's spelling, once it is known."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.room = OrderRoom(self._reject, self._log_for, timing)
+        self.room = OrderRoom(self._accept, self._reject, self._log_for, timing)
         self.orders = Courier(
             "orders", self._context, server.reply, server.curve, on_turn=self.room.on_turn, on_refused=self._on_refused
         )
@@ -266,6 +266,8 @@ class Link:
         if self.follower.beacon(beacon):
             for outlet in self._outlets:
                 if outlet.gateway_name in beacon.ready:
+                    for order, epoch in self.mirror.lost_orders(outlet.gateway_name, beacon.epoch):
+                        self.room.doubt(order, epoch)
                     for position in self.mirror.gone_positions(outlet.gateway_name, beacon.epoch):
                         outlet.push(position)
             self._tell_state()
@@ -298,6 +300,10 @@ class Link:
         for gateway_name, symbol, _exchange in list(self._wanted):
             if symbol == number:
                 self._subscribe(gateway_name, contract.symbol, contract.exchange)
+
+    def _accept(self, order: OrderData, epoch: int) -> None:
+        """For any thread: the server has taken an order."""
+        self.stream.post(lambda: self.mirror.expect(order, epoch))
 
     def _reject(self, order: OrderData, reason: str) -> None:
         """For any thread: an order did not reach the server."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TypeVar
 
+from vnpy.trader.constant import Status
 from vnpy.trader.object import (
     AccountData,
     BaseData,
@@ -29,6 +30,8 @@ class Mirror:
 
     def __init__(self) -> None:
         self.orders: dict[str, OrderData] = {}
+        self._orders_told: dict[str, int] = {}
+        """The epoch that told an order last, or took it."""
         self._trades: set[str] = set()
         self._told: dict[str, float] = {}
         """Shares of the trades of an order that were told."""
@@ -41,7 +44,7 @@ class Mirror:
     def take(self, data: BaseData, epoch: int) -> BaseData | None:
         """The object as the engine is to be told it, or None where it knows already."""
         if isinstance(data, OrderData):
-            return self._order(data)
+            return self._order(data, epoch)
         if isinstance(data, TradeData):
             return self._trade(data, epoch)
         if isinstance(data, PositionData):
@@ -58,6 +61,25 @@ class Mirror:
         """The contracts of a conId."""
         return [data for data in self._contracts.values() if str((data.extra or {}).get("con_id", "")) == con_id]
 
+    def expect(self, order: OrderData, epoch: int) -> None:
+        """A server of this epoch has taken an order of ours: news of it follows, unless that server dies first."""
+        if order.vt_orderid not in self.orders:
+            self.orders[order.vt_orderid] = order
+            self._orders_told[order.vt_orderid] = epoch
+
+    def lost_orders(self, gateway_name: str, epoch: int) -> list[tuple[OrderData, int]]:
+        """Orders that an earlier process took and was not heard to send, and that this one says nothing of; once each.
+
+        With each the epoch that took it.
+        """
+        lost = []
+        for key, order in self.orders.items():
+            told = self._orders_told[key]
+            if told != epoch and order.gateway_name == gateway_name and order.status is Status.SUBMITTING:
+                self._orders_told[key] = epoch
+                lost.append((order, told))
+        return lost
+
     def gone_positions(self, gateway_name: str, epoch: int) -> list[PositionData]:
         """Positions of a gateway that has read its broker's lists and told nothing of them: they are flat now."""
         gone = []
@@ -70,7 +92,8 @@ class Mirror:
                     gone.append(flat)
         return gone
 
-    def _order(self, order: OrderData) -> OrderData | None:
+    def _order(self, order: OrderData, epoch: int) -> OrderData | None:
+        self._orders_told[order.vt_orderid] = epoch
         before = self.orders.get(order.vt_orderid)
         if before is not None:
             if order == before or (order.is_active() and not before.is_active()):

@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from time import monotonic
 
 import msgspec
@@ -62,11 +63,19 @@ class _Cancel:
 
 
 class OrderRoom:
-    """Sends orders and cancels; ``reject`` tells of an order that did not reach the server, ``log`` takes a line."""
+    """Sends orders and cancels; ``log`` takes a line.
+
+    ``accept`` tells of an order that a server took, with its epoch, ``reject`` of one that did not reach it.
+    """
 
     def __init__(
-        self, reject: Callable[[OrderData, str], None], log: Callable[[str, str], None], timing: Timing
+        self,
+        accept: Callable[[OrderData, int], None],
+        reject: Callable[[OrderData, str], None],
+        log: Callable[[str, str], None],
+        timing: Timing,
     ) -> None:
+        self._accept = accept
         self._reject = reject
         self._log = log
         self._timing = timing
@@ -88,6 +97,11 @@ class OrderRoom:
         """Send a cancel, now or when there is a connection again; returns at once."""
         self._idle.clear()
         self.courier.post(lambda: self._cancel(f"{gateway_name}.{ask.orderid}", _Cancel(ask)))
+
+    def doubt(self, order: OrderData, epoch: int) -> None:
+        """Ask after an order that a server of this epoch took, and that the one after it does not show."""
+        self._idle.clear()
+        self.courier.post(lambda: self._doubt(order, epoch))
 
     def drain(self, seconds: float) -> bool:
         """Wait until everything that was sent is answered; tell whether it is."""
@@ -156,6 +170,11 @@ class OrderRoom:
             self._reject(order, reason)
         self._rest()
 
+    def _doubt(self, order: OrderData, epoch: int) -> None:
+        age = max(0.0, (datetime.now(timezone.utc) - order.datetime).total_seconds()) if order.datetime else 0.0
+        sent = _Sent(order, epoch, at=monotonic() - age - ANSWER_S, asked=0.0, told=True)
+        self._sent.setdefault(order.vt_orderid, sent)
+
     def _on_verdict(self, vt_orderid: str, answer: Answer) -> None:
         self.courier.forget(answer.number)
         if answer.state != FAILED:
@@ -168,6 +187,8 @@ class OrderRoom:
         del self._sent[vt_orderid]
         if verdict.word == REFUSED:
             self._reject(sent.order, verdict.reason)
+        else:
+            self._accept(sent.order, sent.epoch)
         self._rest()
 
     def _ask_after(self, gateway_name: str, several: list[_Sent]) -> None:
