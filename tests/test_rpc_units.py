@@ -586,6 +586,20 @@ def test_an_end_stays_one_and_filled_volume_only_grows() -> None:
     assert it.take(order(0, Status.SUBMITTING), 3) is None
 
 
+def test_an_order_that_the_next_process_says_nothing_of_is_asked_after_once() -> None:
+    it = Mirror()
+    it.expect(order(0, Status.SUBMITTING), 1)
+    assert it.lost_orders("VBROKERS", 1) == []
+    assert it.lost_orders("IBKR", 2) == []
+    [(lost, taken)] = it.lost_orders("VBROKERS", 2)
+    assert (lost.orderid, taken) == ("o", 1)
+    assert it.lost_orders("VBROKERS", 2) == []
+    assert it.take(order(0, Status.NOTTRADED), 3)
+    it.expect(order(0, Status.SUBMITTING), 3)
+    assert it.orders["VBROKERS.o"].status is Status.NOTTRADED
+    assert it.lost_orders("VBROKERS", 4) == []
+
+
 def test_a_position_that_nobody_tells_any_more_is_flat() -> None:
     it = Mirror()
     held = PositionData("VBROKERS", "A", Exchange.SMART, Direction.NET, 100, price=5)
@@ -641,7 +655,13 @@ def test_a_server_may_listen_where_no_client_can_go(text: str) -> None:
         parse_address(text)
 
 
-@pytest.mark.parametrize("text", ["", "127.0.0.1:2014", "tcp://127.0.0.1", "tcp://a b:1", "ipc://x", "tcp://h:99999"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "127.0.0.1:2014", "tcp://127.0.0.1", "tcp://a b:1", "ipc://x", "tcp://h:99999", "tcp://服务器:2014",
+        "tcp://_h:1", "tcp://-h:1", "tcp://a,b:1", "tcp://127.0.0.1:２０１４",
+    ],
+)  # fmt: skip
 def test_no_address(text: str) -> None:
     with pytest.raises(InvalidRequest):
         parse_address(text, listening=True)
@@ -682,14 +702,23 @@ def test_keys_that_are_none_are_told_in_words(tmp_path: Path) -> None:
     keys.make_keys(tmp_path, ["a"])
     public = keys.server_curve(tmp_path).public
     assert keys.client_curve("", "") is None
+    # Of the form of Z85, and yet no 32 bytes: ZeroMQ takes no such key.
+    odd = f'metadata\ncurve\n    public-key = "{"#" * 40}"\n    secret-key = "{"#" * 40}"\n'
+    (tmp_path / "odd.key_secret").write_text(odd, encoding="utf-8")
     for server_key, secret in (
         ("short", ""),
         (public, ""),
         (public, "x"),
         ("", "x"),
         (public, str(tmp_path / "server.key")),
+        ("#" * 40, str(tmp_path / "a.key_secret")),
+        (public, "#" * 40),
+        (public, str(tmp_path / "odd.key_secret")),
     ):
         with pytest.raises(CredentialsError):
             keys.client_curve(server_key, secret)
     with pytest.raises(CredentialsError, match=keys.COMMAND):
         keys.server_curve(tmp_path / "clients")
+    (tmp_path / "server.key_secret").write_text(odd, encoding="utf-8")
+    with pytest.raises(CredentialsError, match=keys.COMMAND):
+        keys.server_curve(tmp_path)

@@ -14,7 +14,9 @@ REPLY_ADDRESS = "tcp://127.0.0.1:2014"
 PUBLISH_ADDRESS = "tcp://127.0.0.1:4102"
 """Where news is published; vn.py's own RPC service uses the same port."""
 
-_FORM = re.compile(r"tcp://(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/@\s]+):(?P<port>\d{1,5}|\*)")
+# What ZeroMQ would not take at once it must not get: it says so in a thread where nobody asked.
+_HOST = r"\[[0-9A-Fa-f:.%\w]+\]|[0-9A-Za-z][0-9A-Za-z._-]*|\*"
+_FORM = re.compile(rf"tcp://(?P<host>{_HOST}):(?P<port>[0-9]{{1,5}}|\*)", re.ASCII)
 _EVERY = frozenset({"*", "0.0.0.0", "[::]"})
 
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
+import zmq.utils.z85
 
 from vnpy_brokerkit.errors import CredentialsError
 from vnpy_brokerkit.files import write_private
@@ -37,8 +39,14 @@ _Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 def is_key(text: str) -> bool:
-    """Whether a text has the form of a key: 40 characters of Z85."""
-    return _Z85.fullmatch(text) is not None
+    """Whether a text has the form of a key: 40 characters of Z85 that stand for 32 bytes."""
+    if _Z85.fullmatch(text) is None:
+        return False
+    try:
+        zmq.utils.z85.decode(text)
+    except struct.error:  # five characters have more values than four bytes
+        return False
+    return True
 
 
 def read_public_key(file: Path) -> str:
@@ -56,7 +64,7 @@ def read_pair(file: Path) -> tuple[str, str]:
 
 def _read(file: Path) -> dict[str, str]:
     text = file.read_text(encoding="utf-8")
-    found = {match["which"]: match["key"] for match in _KEY.finditer(text)}
+    found = {match["which"]: match["key"] for match in _KEY.finditer(text) if is_key(match["key"])}
     if "public" not in found:
         raise ValueError("no key")
     return found
