@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -23,8 +22,18 @@ from .wire.values import parse_timestamp_text
 Key = tuple[str, Exchange]
 ZERO = Decimal(0)
 DEPTH = 5
-PARTS: Sequence[Segment] = (Segment.PRE, Segment.REGULAR, Segment.POST)
-"""The parts of a US day, in order; the night belongs to two dates."""
+LATER: frozenset[tuple[Segment, Segment]] = frozenset(
+    {
+        (Segment.PRE, Segment.REGULAR),
+        (Segment.PRE, Segment.POST),
+        (Segment.REGULAR, Segment.POST),
+        (Segment.REGULAR, Segment.NIGHT),
+        (Segment.POST, Segment.NIGHT),
+        (Segment.NIGHT, Segment.PRE),
+        (Segment.NIGHT, Segment.REGULAR),
+    }
+)
+"""Which part of a US day follows which, without the date: the night belongs to two."""
 
 SAME_NEWS = timedelta(seconds=1)
 
@@ -127,10 +136,11 @@ class Board:
         """
         if volume is None and self.volume and not (news.open_price or news.high_price) and self._begins(news):
             return ZERO, False
-        return volume, volume is not None and volume < self.volume and not self._begins(news)
+        is_late = volume is not None and volume < self.volume and not self._begins(news)
+        return volume, is_late or self._is_of_the_evening(news)
 
     def _begins(self, news: QuoteUpdate | BasicQotRow) -> bool:
-        """A smaller volume begins a new count on a later date, and in a later part of the same US day.
+        """A smaller volume begins a new count on a later date, and in a later part of the same US day or its night.
 
         Whether the broker counts extended hours with the regular ones is not documented (section 6.1).
         """
@@ -138,7 +148,15 @@ class Board:
         if traded and self.day and traded.date() > self.day:
             return True
         told = TIME2SEGMENT.get(news.mkt_tm_type or 0)
-        return told in PARTS and self.segment in PARTS and PARTS.index(told) > PARTS.index(self.segment)
+        return told is not None and self.segment is not None and (self.segment, told) in LATER
+
+    def _is_of_the_evening(self, news: QuoteUpdate | BasicQotRow) -> bool:
+        """The night has begun, and this is still of the hours before: both may come under topics of their own."""
+        told = TIME2SEGMENT.get(news.mkt_tm_type or 0)
+        if self.segment is not Segment.NIGHT or told not in (Segment.REGULAR, Segment.POST) or not self.traded:
+            return False
+        traded = self.traded_at(news)
+        return traded is not None and traded < self.traded
 
     def traded_at(self, news: QuoteUpdate | BasicQotRow) -> datetime | None:
         """When the last trade was, in the exchange's zone."""
