@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timezone
 
 import pytest
 from vnpy.trader.constant import Direction, Exchange, OrderType, Product, Status
 from vnpy.trader.event import EVENT_CONTRACT, EVENT_TICK
 
-from tests.harness import Rig
+from tests.harness import SHORT, Rig
 
 
 def test_it_ends_equal_to_the_broker(data_rig: Rig) -> None:
@@ -248,6 +249,80 @@ def test_odd_rests_sell_as_odd_lot_where_the_setting_says_so(rig: Rig) -> None:
     # Nothing is held: the broker itself refuses, so the odd lot reached it.
     assert rig.sim.wire()["vbrokers"]["/trade/TradeEntrust"] == 1
     assert (rejected.extra or {})["reason"]
+
+
+def test_an_odd_rest_of_a_shares_sells_as_a_plain_limit_where_the_setting_says_so() -> None:
+    held = {"broker": "vbrokers", "account": "VBROKERS", "vt_symbol": "600519.SSE", "volume": 130, "price": "1500"}
+    with Rig(positions=[held]) as rig:
+        rig.connect(碎股卖出="碎股单")
+        rig.wait(lambda: any(p.volume == 130 for p in rig.main.get_all_positions()), "the position")
+        price = rig_price(rig, "600519.SSE")
+        rig.sim.pause()
+        rig.wait_status(rig.send("600519.SSE", Direction.SHORT, 30, round(price * 1.01, 2)), Status.NOTTRADED)
+        bought = rig.wait_status(rig.send("600519.SSE", Direction.LONG, 30, round(price * 0.99, 2)), Status.REJECTED)
+        assert "整数倍" in (bought.extra or {})["reason"]
+
+
+def at_price(rig: Rig, vt_symbol: str, last: str, ask: str) -> None:
+    """Quotes stand still, this one at a bid of ``last``."""
+    rig.subscribe(vt_symbol)
+    rig.wait_tick(vt_symbol)
+    rig.sim.pause()
+    rig.sim.quote(vt_symbol, last=last, bid=last, ask=ask, bid_size=100_000, ask_size=100_000)
+    rig.wait(lambda: rig.tick(vt_symbol).ask_price_1 == float(ask), "the quote")
+
+
+@pytest.mark.parametrize(
+    ("last", "ask", "price", "is_on_grid"),
+    [
+        ("50.1", "50.15", 49.98, True),  # 0.02 up to 50, 0.05 above it
+        ("50.1", "50.15", 49.97, False),
+        ("49.98", "50", 50.05, True),
+        ("49.98", "50", 50.02, False),
+    ],
+)
+def test_a_price_beyond_a_band_of_the_tick_table_is_held_to_its_own_band(
+    rig: Rig, last: str, ask: str, price: float, is_on_grid: bool
+) -> None:
+    rig.connect()
+    at_price(rig, "00005.SEHK", last, ask)
+    order = rig.wait_status(
+        rig.send("00005.SEHK", Direction.SHORT if price > float(last) else Direction.LONG, 400, price, OrderType.LIMIT),
+        Status.NOTTRADED,
+        Status.REJECTED,
+    )
+    # Nothing is held, so the broker itself refuses a sale that reaches it.
+    assert rig.sim.wire()["vbrokers"].get("/trade/TradeEntrust", 0) == int(is_on_grid)
+    assert ("最小变动价位" in (order.extra or {}).get("reason", "")) is not is_on_grid
+
+
+def test_pushed_prices_that_enter_another_band_bring_its_tick() -> None:
+    with Rig(timing=replace(SHORT, quotes_check=3600)) as rig:
+        rig.connect()
+        at_price(rig, "00005.SEHK", "49.98", "50")
+        assert rig.contract("00005.SEHK").pricetick == 0.02
+        rig.sim.quote("00005.SEHK", last="50.1", bid="50.1", ask="50.15")
+        rig.wait(lambda: rig.contract("00005.SEHK").pricetick == 0.05, "the other band's tick")
+
+
+def test_prices_for_local_stops_are_on_the_grid_of_their_own_band(rig: Rig) -> None:
+    denied = {"broker": "vbrokers", "do": "error", "code": "1006", "text": "无权限"}
+    rig.sim.faults([{**denied, "when": {"message": "Subscribe", "nth": nth}} for nth in (3, 4)])
+    rig.connect()
+    at_price(rig, "IBM.SMART", "1.02", "1.03")
+    assert rig.tick("IBM.SMART").limit_down == 0.9894
+    rig.sim.quote("IBM.SMART", last="0.9801", bid="0.9801", ask="0.9802")
+    rig.wait(lambda: rig.tick("IBM.SMART").ask_price_1 == 0.9802, "the quote")
+    assert rig.tick("IBM.SMART").limit_up == 1.0
+
+
+def test_the_noise_of_a_sum_is_no_price_off_the_grid(rig: Rig) -> None:
+    rig.connect()
+    at_price(rig, "IBM.SMART", "184.3", "184.31")
+    price = 184.31 + 0.01 + 0.01
+    assert price != 184.33
+    order = rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 10 * 1.1 * 10, price), Status.ALLTRADED)
+    assert (order.price, order.volume) == (184.33, 110)
 
 
 def rig_price(rig: Rig, vt_symbol: str) -> float:

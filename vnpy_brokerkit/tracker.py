@@ -335,9 +335,13 @@ class OrderTracker:
 
 
 def exact(number: object) -> Decimal:
-    """Return the decimal that a caller's float shows; NaN for what is no number, which the guard then refuses."""
+    """Return the decimal that a caller's float means; NaN for what is no number, which the guard then refuses.
+
+    Twelve digits say any price and quantity. What a float shows beyond them is the noise of sums such as 184.3 + 3 x
+    0.01, not a price off the tick grid.
+    """
     try:
-        return Decimal(str(number))
+        return Decimal(f"{number:.12g}" if isinstance(number, float) else str(number))
     except InvalidOperation:
         return Decimal("NaN")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -138,6 +138,22 @@ class Instrument:
     name: str = ""
     quoted: bool = True
     """False where the account may not see quotes: lot and tick are then the tables' only."""
+    priced: Decimal = Decimal(0)
+    """The price at which ``tick`` holds; 0 where none is known."""
+
+    def tick_at(self, price: Decimal, day: date) -> Decimal:
+        """Return the tick at a price that may lie in another band of the table than the last one (section 16.4)."""
+        if not price.is_finite() or price <= 0:
+            return self.tick
+        region, here, fund = self.market.region, self.priced or Decimal(1), _is_fund(self.data_type)
+        if fund and region is Region.HK:
+            # Their tables are not known: beyond the band only the finest usual tick refuses no valid price.
+            near = tick_size(region, price, day) == tick_size(region, here, day)
+            return self.tick if near else tick_size(region, price, day, fund=True)
+        for planned in (False, True):
+            if tick_size(region, here, day, fund=fund, planned=planned) == self.tick:
+                return tick_size(region, price, day, fund=fund, planned=planned)
+        return self.tick
 
     @property
     def vt_symbol(self) -> str:
@@ -220,6 +236,15 @@ class Contracts:
             self._on_contract(contract)
             self._tell_aliases(contract)
         return len(contracts)
+
+    def follow_price(self, symbol: str, exchange: Exchange, price: Decimal) -> None:
+        """A pushed price may lie in another tick band than the one that the contract was made in."""
+        known = self._known.get((symbol, exchange))
+        if known is None:
+            return
+        tick = known.tick_at(price, self._clock.now().date())
+        if tick != known.tick:
+            self._settle(replace(known, tick=tick, priced=price))
 
     def learn_name(self, symbol: str, exchange: Exchange, name: str) -> None:
         """Keep a name that came with a holding or an order: quotes carry none (section 6.1)."""
@@ -355,13 +380,15 @@ class Contracts:
         region = EXCHANGE2MARKET[exchange].region
         before = self._known.get((symbol, exchange))
         lot = Decimal(row.lot_size or 0) or (before.lot if before else _usual_lot(region))
+        price = row.last_price or row.last_close_price
         return Instrument(
             symbol=symbol,
             exchange=exchange,
             data_type=data_type,
             lot=lot,
-            tick=_tick(region, data_type, row.price_spread, row.last_price or row.last_close_price, self._clock.now()),
+            tick=_tick(region, data_type, row.price_spread, price, self._clock.now()),
             name=self._names.get((symbol, exchange), ""),
+            priced=price or Decimal(0),
         )
 
     def _unquoted(self, symbol: str, exchange: Exchange) -> Instrument:
@@ -426,8 +453,12 @@ def _usual_lot(region: Region) -> Decimal:
 
 def _tick(region: Region, data_type: int, told: Decimal | None, price: Decimal | None, now: datetime) -> Decimal:
     """The tick size: the broker's value where it can be one, else the table's (section 16.4)."""
-    fund = DATATYPE2PRODUCT.get(data_type) in (Product.ETF, Product.WARRANT, Product.BOND)
-    day = now.date()
+    fund, day = _is_fund(data_type), now.date()
     if told and told > 0 and price and plausible_tick(region, told, price, day, fund=fund):
         return told
     return tick_size(region, price or Decimal(1), day, fund=fund)
+
+
+def _is_fund(data_type: int) -> bool:
+    """Whether an instrument has a tick table that is not the one of shares."""
+    return DATATYPE2PRODUCT.get(data_type) in (Product.ETF, Product.WARRANT, Product.BOND)

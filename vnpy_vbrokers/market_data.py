@@ -166,6 +166,8 @@ class MarketData:
         if is_late:
             return
         board.push_at = self._clock.monotonic()
+        if news.last_price and news.last_price != board.last:
+            self._contracts.follow_price(*board.key, news.last_price)
         self._apply(board, news, volume, self._stamp(news.notify_time))
 
     def on_book(self, news: BookUpdate) -> None:
@@ -325,9 +327,10 @@ class MarketData:
                 setattr(tick, f"{side}_volume_{number}", float(level.volume))
         if min(len(board.bids), len(board.asks)) < DEPTH:
             # vn.py prices a local stop by limit_up/limit_down, or by level five: without either it would send 0.
-            last, tick_size = board.price(), instrument.tick
-            tick.limit_up = float(align(last * (1 + self._reach), tick_size, up=False))
-            tick.limit_down = float(align(last * (1 - self._reach), tick_size, up=True))
+            last, day = board.price(), self._clock.now().date()
+            above, below = last * (1 + self._reach), last * (1 - self._reach)
+            tick.limit_up = float(align(above, instrument.tick_at(above, day), up=False))
+            tick.limit_down = float(align(below, instrument.tick_at(below, day), up=True))
             extra["synthetic_limit"] = True
         tick.extra = extra
         if board.repeats(tick):

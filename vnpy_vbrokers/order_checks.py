@@ -106,7 +106,7 @@ class OrderChecks:
                 price=order.price,
                 volume=order.volume,
                 lot=instrument.lot,
-                tick=instrument.tick,
+                tick=instrument.tick_at(order.price, self._clock.now().date()),
                 size=instrument.size,
                 odd_lot=odd_lot,
                 last=board.price(),
@@ -145,7 +145,8 @@ class OrderChecks:
 
     def _align(self, order: TrackedOrder, instrument: Instrument) -> None:
         """价格对齐 = 向保守方向对齐: a buy goes down to the grid, a sell up, and the line says so."""
-        price, tick = order.price, instrument.tick
+        price = order.price
+        tick = instrument.tick_at(price, self._clock.now().date())
         if not self._settings.align or order.type is not OrderType.LIMIT or not price.is_finite() or price <= 0:
             return
         if not on_grid(price, tick):
@@ -157,15 +158,21 @@ class OrderChecks:
             )
 
     def _is_odd_lot(self, order: TrackedOrder, instrument: Instrument) -> bool:
-        """碎股卖出 = 碎股单: what is less than a lot may be sold, in Hong Kong."""
-        return (
+        """碎股卖出 = 碎股单: an odd rest may be sold.
+
+        Hong Kong has a kind of order for less than a lot; of A shares a plain sale may have any number (whole lots are
+        what is bought, reference section 16.3).
+        """
+        may_be = (
             self._settings.odd_lots
             and order.direction is Direction.SHORT
             and order.type is OrderType.LIMIT
-            and instrument.market.region is Region.HK
-            and ZERO < order.volume < instrument.lot
+            and order.volume.is_finite()
             and order.volume == order.volume.to_integral_value()
         )
+        if instrument.market.region is Region.HK:
+            return may_be and ZERO < order.volume < instrument.lot
+        return may_be and instrument.market.region is Region.CONNECT
 
     def _check_short(self, order: TrackedOrder) -> None:
         """A strategy's ``short`` opens a position that this broker refuses (reference section 9.1: a plain sale).
@@ -194,10 +201,10 @@ class OrderChecks:
     def _entrust_type(self, order: TrackedOrder, instrument: Instrument, odd_lot: bool) -> str:
         if order.type is OrderType.MARKET:
             return TYPE_MARKET_US
-        if odd_lot:
-            return TYPE_ODD_LOT
         if instrument.market.region is not Region.HK:
             return TYPE_LIMIT
+        if odd_lot:
+            return TYPE_ODD_LOT
         if self._settings.hk_limit == "限价":
             return TYPE_LIMIT
         if self._settings.hk_limit == "自动" and auction(Region.HK, self._clock.now()):
