@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from vnpy.trader.constant import Direction, OrderType, Status
 from vnpy.trader.event import EVENT_TICK
 
-from tests.harness import Rig
+from tests.harness import SHORT, Rig
 
 PLACE = "/trade/TradeEntrust"
 
@@ -400,3 +401,71 @@ def test_a_push_channel_that_is_silent_while_prices_move_is_made_anew(rig: Rig) 
     rig.wait_log("重新连接推送")
     rig.sim.clear_faults()
     rig.wait_log("推送已恢复")
+
+
+# ---------------------------------------------------------------------- a Gateway that refuses quotes
+
+
+def refused(route: str, code: str, times: int = 10_000, nth: int = 1) -> dict[str, Any]:
+    return fault("error", code=code, text="不行", when={"message": route, "nth": nth}, times=times)
+
+
+@pytest.mark.parametrize("code", ["1006", "1016", "1001"])
+def test_refused_subscriptions_keep_nothing_else_from_working(rig: Rig, code: str) -> None:
+    """No right to push, or other programs have used up the subscriptions that all share: quotes are polled."""
+    rig.sim.faults([refused("/hq/Subscribe", code)])
+    rig.connect(预加载合约="SPY.SMART,00700.SEHK")
+    rig.subscribe("IBM.SMART")
+    first = rig.wait_tick("IBM.SMART")
+    rig.wait(lambda: rig.tick("IBM.SMART").volume > first.volume, "quotes by polling")
+    rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 3, type=OrderType.MARKET), Status.ALLTRADED)
+    assert sum("行情订阅被拒绝" in line and "美股" in line for line in rig.seen.log_lines()) == 1
+
+
+def test_a_market_without_the_right_to_push_leaves_the_others_theirs_and_is_asked_for_again(rig: Rig) -> None:
+    # The first request asks for both markets, the second for Hong Kong's alone; a later one is granted.
+    rig.sim.faults([refused("/hq/Subscribe", "1006", times=2)])
+    rig.connect(预加载合约="SPY.SMART,00700.SEHK")
+    rig.wait(lambda: rig.gateway.health().subscriptions == 2, "both subscriptions")
+    (line,) = [line for line in rig.seen.log_lines() if "行情订阅被拒绝" in line]
+    assert "港股" in line
+
+
+def test_a_subscription_refused_once_is_made_later() -> None:
+    with Rig(timing=replace(SHORT, repeat_line=0.5)) as rig:
+        ready(rig)
+        rig.sim.faults([refused("/hq/Subscribe", "1001", times=1)])
+        rig.subscribe("AAPL.SMART")
+        rig.wait_tick("AAPL.SMART")
+        rig.wait(lambda: rig.gateway.health().subscriptions == 2, "the second subscription")
+        rig.wait(lambda: rig.tick("AAPL.SMART").ask_price_1, "the book")
+
+
+@pytest.mark.parametrize("code", ["1001", "1008"])
+def test_a_quote_refused_once_is_asked_for_again(rig: Rig, code: str) -> None:
+    ready(rig)
+    rig.sim.faults([refused("/hq/BasicQot", code, times=1)])
+    rig.subscribe("AAPL.SMART")
+    assert "自动重试" in rig.wait_log("订阅失败")
+    rig.wait_tick("AAPL.SMART")
+
+
+def test_quotes_that_are_refused_keep_no_order_from_working(rig: Rig) -> None:
+    ready(rig)
+    phone = rig.sim.order("IBM.SMART", "LONG", 1, "50")
+    rig.sim.faults([refused("/hq/BasicQot", "1001", times=12)])
+    rig.main.connect(rig.setting(预加载合约="SPY.SMART"), "VBROKERS")
+    rig.wait(lambda: sum("合约信息查询成功" in line for line in rig.seen.log_lines()) == 2, "connected again")
+    order = rig.wait(lambda: rig.main.get_order(f"VBROKERS.VB{phone}"), "the phone's order")
+    rig.cancel(order.vt_orderid)
+    rig.wait_status(order.vt_orderid, Status.CANCELLED)
+    rig.wait(lambda: rig.main.get_contract("SPY.SMART"), "what is preloaded, when quotes are answered again")
+
+
+def test_one_code_that_the_broker_refuses_costs_the_others_nothing(rig: Rig) -> None:
+    """The simulator leaves out what it does not know; whether the Gateway refuses the whole request is not known."""
+    rig.sim.faults([refused("/hq/BasicQot", "1016", times=1)])
+    names = ("AAPL.SMART", "IBM.SMART", "SPY.SMART", "TSLA.SMART", "BRK-B.SMART")
+    rig.connect(市场="美股", 预加载合约=",".join(names))
+    for vt_symbol in names:
+        assert rig.main.get_contract(vt_symbol), vt_symbol

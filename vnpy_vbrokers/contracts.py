@@ -35,6 +35,9 @@ SUBSCRIBE = "/hq/Subscribe"
 UNSUBSCRIBE = "/hq/Unsubscribe"
 TOPIC_QUOTE = 11
 QUOTES_PER_REQUEST = 200
+WRONG_CODE = frozenset({"", "1016", "2002", "40001", "40002"})
+"""What a request may be answered with that names an instrument which does not exist (section 12.1), words alone among
+it."""
 
 
 class Market(NamedTuple):
@@ -335,13 +338,22 @@ class Contracts:
         found: dict[tuple[str, Exchange], tuple[BasicQotRow, int]] = {}
         denied: list[tuple[str, Exchange]] = []
         for (data_type, region), keys in groups.items():
-            for start in range(0, len(keys), QUOTES_PER_REQUEST):
-                batch = {to_code(*key): key for key in keys[start : start + QUOTES_PER_REQUEST]}
+            batches = [keys[start : start + QUOTES_PER_REQUEST] for start in range(0, len(keys), QUOTES_PER_REQUEST)]
+            while batches:
+                batch = {to_code(*key): key for key in batches.pop()}
                 try:
                     rows = await self._ask(data_type, region, list(batch))
                 except PermissionDenied as error:
                     self._log(_("没有行情权限（{}）：{}；请在APP中开通").format(error.text, _("、").join(batch)))
                     denied += batch.values()
+                    continue
+                except (InvalidRequest, Rejected) as error:
+                    if error.code not in WRONG_CODE:
+                        raise
+                    # Whether one code that is none costs the whole answer is not documented: the others must not pay.
+                    asked_now, half = list(batch.values()), len(batch) // 2
+                    if half:
+                        batches += [asked_now[:half], asked_now[half:]]
                     continue
                 for row in rows:
                     key = batch.get(row.security.code) or _key_of(row.security.code, batch)

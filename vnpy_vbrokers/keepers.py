@@ -37,6 +37,7 @@ class Keepers:
         self._timing = gateway.timing
         self._rounds = Rounds(Patience(self._timing.repeat_line, self._clock), gateway.log)
         self._patience_with_push = Patience(self._timing.push_patience, self._clock)
+        self._patience_to_subscribe = Patience(self._timing.repeat_line, self._clock)
         self.funds_wanted = asyncio.Event()
         """Set when all positions and funds should be read soon."""
         self._moved: set[str] = set()
@@ -187,11 +188,13 @@ class Keepers:
     async def _keep_quotes(self, rooms: Rooms) -> None:
         """Poll quotes where there is no push; with push, ask for what has been silent and find a push that is stuck."""
         while True:
-            alone = not rooms.connection.push_up
+            alone = not rooms.connection.push_up or rooms.market_data.unsubscribed
             await self._clock.sleep(self._timing.quotes_poll if alone else self._timing.quotes_check)
             if not self._is_up():
                 continue
             async with self._rounds.surviving():
+                if rooms.market_data.unsubscribed and self._patience_to_subscribe.may_say("rest"):
+                    await rooms.market_data.subscribe_rest()
                 stuck = await rooms.market_data.poll(everything=not rooms.connection.push_up)
                 if stuck and rooms.connection.push_up and self._patience_with_push.may_say("stuck"):
                     self._gateway.log(_("推送没有更新而行情已变化，重新连接推送"))

@@ -19,13 +19,14 @@ from vnpy_brokerkit.aliases import respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import _
+from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.price_grid import align
 from vnpy_brokerkit.symbols import SymbolError
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
 
 from .board import DEPTH, Board, Key, deepen
-from .contracts import SUBSCRIBE, TOPIC_QUOTE, Contracts, Rows, from_code
+from .contracts import MARKETS, SUBSCRIBE, TOPIC_QUOTE, Contracts, Rows, from_code
 from .wire.push import BookSide, BookUpdate, QuoteUpdate
 from .wire.schema import BasicQotRow, parse_order_book
 
@@ -71,6 +72,7 @@ class MarketData:
         self._boards: dict[Key, Board] = {}
         self._missing: set[Key] = set()
         self._limit_told = False
+        self._patience = Patience(timing.repeat_line, clock, growing=True)
         self._us_depth = True
         """Whether the account may see US depth; asked once."""
 
@@ -109,30 +111,63 @@ class MarketData:
         """Securities that the Gateway pushes."""
         return sum(board.pushed for board in self._boards.values())
 
+    @property
+    def unsubscribed(self) -> bool:
+        """Whether polling alone brings the quotes of something."""
+        return any(board.instrument.quoted and not board.pushed for board in self._boards.values())
+
     async def resubscribe(self) -> None:
         """Subscribe everything again: the Gateway forgets when its session ends (section 6.8)."""
-        boards = [board for board in self._boards.values() if board.instrument.quoted]
-        for board in boards:
+        for board in self._boards.values():
             board.pushed = False
-        await self._subscribe(boards)
+        await self.subscribe_rest()
+
+    async def subscribe_rest(self) -> None:
+        """Subscribe what is not: the Gateway refused it, or its subscriptions were used up."""
+        boards = self._boards.values()
+        await self._subscribe([board for board in boards if board.instrument.quoted and not board.pushed])
 
     async def _subscribe(self, boards: list[Board]) -> None:
         room = max(0, MOST_SUBSCRIBED - self.subscribed)
         if len(boards) > room and not self._limit_told:
             self._limit_told = True
             self._log(_("订阅已达{}个上限，其余合约改用轮询，没有买卖五档").format(MOST_SUBSCRIBED))
-        boards = boards[:room]
+        boards = await self._granted(boards[:room], TOPIC_QUOTE)
         if not boards:
             return
-        securities = [board.instrument.security for board in boards]
-        for topic in (TOPIC_QUOTE, TOPIC_BOOK):
-            await self._read(SUBSCRIBE, {"topicId": topic, "security": securities})
+        await self._granted(boards, TOPIC_BOOK)
         for board in boards:
             board.pushed = True
         american = [b.instrument.security for b in boards if b.instrument.market.region is Region.US]
         if american:
             self._us_depth = self._us_depth and await self._try_topics(american, TOPICS_US_DEPTH, every=False)
             await self._try_topics(american, TOPICS_NIGHT, every=True)
+
+    async def _granted(self, boards: list[Board], topic: int) -> list[Board]:
+        """Subscribe a topic; return what the Gateway took.
+
+        It may refuse for want of a right to one market, or because other programs have used up the subscriptions that
+        all share (section 6.8). Quotes are then polled: that must not keep the rest from working.
+        """
+        if not boards:
+            return []
+        try:
+            await self._read(SUBSCRIBE, {"topicId": topic, "security": [board.instrument.security for board in boards]})
+        except (PermissionDenied, InvalidRequest, Rejected) as error:
+            codes = {board.instrument.market.code for board in boards}
+            if len(codes) > 1:
+                parts = [[board for board in boards if board.instrument.market.code == code] for code in sorted(codes)]
+                return [board for part in parts for board in await self._granted(part, topic)]
+            (code,) = codes
+            if self._patience.may_say(f"{topic}-{code}"):
+                text = (
+                    _("{}的行情订阅被拒绝（{}），改用轮询，将自动重试")
+                    if topic == TOPIC_QUOTE
+                    else _("{}的买卖盘订阅被拒绝（{}），没有五档推送")
+                )
+                self._log(text.format(_(MARKETS[code].name), error.text))
+            return []
+        return boards
 
     async def _try_topics(self, securities: list[dict[str, Any]], topics: tuple[int, ...], *, every: bool) -> bool:
         """Subscribe what the account may not have: all topics or the first that is granted. Return whether one was."""
@@ -253,7 +288,8 @@ class MarketData:
         keys = [
             key
             for key, board in self._boards.items()
-            if board.instrument.quoted and (everything or not board.pushed or now - board.push_at >= quiet)
+            if board.instrument.quoted
+            and (everything or not board.pushed or now - max(board.push_at, board.word_at) >= quiet)
         ]
         if not keys:
             return False

@@ -13,7 +13,7 @@ from vnpy.trader.object import BarData, HistoryRequest
 from vnpy.trader.utility import TEMP_DIR
 
 from vnpy_brokerkit import embedded, trading_hours
-from vnpy_brokerkit.errors import BrokerError, HistoryError, PermissionDenied
+from vnpy_brokerkit.errors import BrokerError, HistoryError, InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.findings import Occasion
 from vnpy_brokerkit.health import Condition, Lamp, Market
 from vnpy_brokerkit.i18n import _
@@ -61,6 +61,8 @@ class VbrokersSession(Session):
         self._keepers = Keepers(gateway, self._is_up, lambda: self._markets)
         self._to_follow = Gathered[Key](self._timing.subscribe_gather, self._follow_gathered)
         self._first = True
+        self._unloaded: list[Key] = []
+        """What must have a contract, and could not be asked for."""
         self._access = Access(settings, self._folder, self._clock, gateway.log)
         self._rooms: Rooms | None = None
         self._calendars: asyncio.Future[None] | None = None
@@ -215,6 +217,11 @@ class VbrokersSession(Session):
         if self._rooms and self._is_up():
             await self._show(self._rooms, wanted)
 
+    def _follow_again(self, keys: list[Key]) -> None:
+        for key in keys:
+            if key in self._gateway.subscriptions:
+                self._to_follow.add(key)
+
     async def _show(self, rooms: Rooms, wanted: list[Key]) -> None:
         served = []
         for key in wanted:
@@ -235,7 +242,10 @@ class VbrokersSession(Session):
         try:
             await rooms.market_data.follow(served, show=True)
         except BrokerError as error:
-            self._gateway.log(_("订阅失败，恢复连接后自动重试：{}").format(error))
+            if self._patience.may_say("subscribe"):
+                self._gateway.log(_("订阅失败，将自动重试：{}").format(error))
+            # A connection that was lost takes them up when it is back; a refusal leaves it standing.
+            asyncio.get_running_loop().call_later(self._timing.quotes_check, self._follow_again, served)
             return
         for key in served:
             if rooms.contracts.get(*key) is None:
@@ -310,8 +320,7 @@ class VbrokersSession(Session):
         finally:
             quotes.cancel()
             await asyncio.wait({quotes})
-        await rooms.market_data.follow(self._needed(rooms, first), show=False)
-        rooms.positions.push_positions()
+        await self._load(rooms, self._needed(rooms, first))
         rooms.checks.ready.set()
         self._first = False
         if first:
@@ -331,9 +340,31 @@ class VbrokersSession(Session):
         if shown:
             await self._show(rooms, shown)
 
+    async def _load(self, rooms: Rooms, keys: list[Key]) -> None:
+        """Follow what must have a contract. A Gateway that answers, and refuses quotes, may still take orders."""
+        self._unloaded = keys
+        try:
+            await rooms.market_data.follow(keys, show=False)
+            self._unloaded = []
+        except (InvalidRequest, Rejected) as error:
+            if self._patience.may_say("load"):
+                self._gateway.log(_("行情查询被拒绝，将自动重试：{}").format(error))
+            asyncio.get_running_loop().call_later(self._timing.quotes_check, self._load_again)
+        rooms.positions.push_positions()
+
+    def _load_again(self) -> None:
+        # Not connected: the next synchronisation takes them up.
+        if self._rooms and self._is_up() and self._unloaded:
+            self._gateway.spawn(self._load_quietly(self._rooms), "load")
+
+    async def _load_quietly(self, rooms: Rooms) -> None:
+        with contextlib.suppress(BrokerError):  # a connection that is lost says so itself
+            await self._load(rooms, self._unloaded)
+
     def _needed(self, rooms: Rooms, first: bool) -> list[Key]:
         """What must have a contract although nobody subscribed it: held, working, preloaded, used by strategies."""
-        keys = [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
+        keys = [*self._unloaded]
+        keys += [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
         keys += [(order.symbol, order.exchange) for order in self._gateway.tracker.active()]
         if first:
             for vt_symbol in (*self._settings.preload, *symbols_in_use(TEMP_DIR)):
