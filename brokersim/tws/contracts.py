@@ -46,7 +46,25 @@ US_OPTION_VENUES = ("SMART", "AMEX", "CBOE", "PHLX", "ISE", "BOX", "BATS", "NASD
 SAME_VENUE: dict[str, str] = {"ISLAND": "NASDAQ", "NYSEARCA": "ARCA", "GLOBEX": "CME"}
 """Older names of exchanges that requests still use."""
 NORTHBOUND: dict[str, str] = {"SSE": "SEHKNTL", "SZSE": "SEHKSZSE"}
-SEC_TYPES = frozenset("STK CASH FUT OPT IND CONTFUT FOP CFD CMDTY CRYPTO FUND BOND WAR IOPT BAG".split())
+SEC_TYPES = frozenset(
+    [
+        "STK",
+        "CASH",
+        "FUT",
+        "OPT",
+        "IND",
+        "CONTFUT",
+        "FOP",
+        "CFD",
+        "CMDTY",
+        "CRYPTO",
+        "FUND",
+        "BOND",
+        "WAR",
+        "IOPT",
+        "BAG",
+    ]
+)
 ISINS: dict[str, str] = {
     "AAPL.SMART": "US0378331005",
     "IBM.SMART": "US4592001014",
