@@ -47,23 +47,10 @@ SAME_VENUE: dict[str, str] = {"ISLAND": "NASDAQ", "NYSEARCA": "ARCA", "GLOBEX": 
 """Older names of exchanges that requests still use."""
 NORTHBOUND: dict[str, str] = {"SSE": "SEHKNTL", "SZSE": "SEHKSZSE"}
 SEC_TYPES = frozenset(
-    [
-        "STK",
-        "CASH",
-        "FUT",
-        "OPT",
-        "IND",
-        "CONTFUT",
-        "FOP",
-        "CFD",
-        "CMDTY",
-        "CRYPTO",
-        "FUND",
-        "BOND",
-        "WAR",
-        "IOPT",
-        "BAG",
-    ]
+    {
+        *("STK", "CASH", "FUT", "OPT", "IND", "CONTFUT", "FOP", "CFD"),
+        *("CMDTY", "CRYPTO", "FUND", "BOND", "WAR", "IOPT", "BAG"),
+    }
 )
 ISINS: dict[str, str] = {
     "AAPL.SMART": "US0378331005",
