@@ -43,11 +43,10 @@ from vnpy.event import EVENT_TIMER, Event, EventEngine
 from vnpy.trader.constant import Direction, Exchange, Offset, OrderType
 from vnpy.trader.database import DB_TZ
 from vnpy.trader.engine import MainEngine
-from vnpy.trader.event import EVENT_TRADE
+from vnpy.trader.event import EVENT_CONTRACT, EVENT_TRADE
 from vnpy.trader.object import ContractData, OrderData, SubscribeRequest, TickData, TradeData
 from vnpy.trader.utility import BarGenerator, extract_vt_symbol, get_file_path
 from vnpy_ctastrategy import CtaStrategyApp as VnpyCtaStrategyApp
-from vnpy_ctastrategy.base import APP_NAME
 from vnpy_ctastrategy.engine import CtaEngine
 from vnpy_ctastrategy.template import CtaTemplate
 
@@ -58,11 +57,12 @@ from vnpy_brokerkit.journal_rows import EarlierFill
 from vnpy_brokerkit.routes import ROUTES_FILE, registry_for
 from vnpy_brokerkit.tracker import ZERO, exact, plain
 
+from .earlier_fills import OpenJournal, counted, named, trade_of
 from .local_stops import StopKeepingCtaEngine
 from .monitor.shorts import warn_of_shorts
-from .rpc import RemoteGateway
 from .saved_strategies import variables_of
 from .strategy_books import CountedFill, StrategyBooks
+from .strategy_instruments import trades_it
 from .zones import start_warning
 
 EVENT_ADOPT = "eBrokersAdopt"
@@ -100,8 +100,10 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         self._orders: defaultdict[str, dict[str, OrderData]] = defaultdict(dict)
         """By strategy: the last word on each order, for when the strategy is ready."""
         self._trades: defaultdict[str, list[TradeData]] = defaultdict(list)
-        self._journals: dict[str, Journal] = {}
-        """By gateway: the journal whose fills were looked at."""
+        self._undecided: set[str] = set()
+        """Orders that name a strategy whose instrument is not known yet by the spelling in its settings."""
+        self._journals: dict[str, OpenJournal] = {}
+        """By gateway: the journal whose fills are looked at."""
         self._ended: set[str] = set()
         """Orders whose end an earlier process told of."""
         self._unsubscribed: set[str] = set()
@@ -118,6 +120,7 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
     def register_event(self) -> None:
         super().register_event()
         self.event_engine.register(EVENT_ADOPT, self.process_adopt_event)
+        self.event_engine.register(EVENT_CONTRACT, self.process_contract_event)
         self.event_engine.register(EVENT_TIMER, self.process_timer_event)
         # Which gateway quotes a symbol may be asked before any of them was connected.
         registry_for(self.event_engine).load(get_file_path(ROUTES_FILE))
@@ -231,9 +234,17 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         known: CtaTemplate | None = self.orderid_strategy_map.get(vt_orderid)
         if order is None or vt_orderid in self._judged:
             return known
+        strategy = known or self._named(order.reference)
+        if strategy is not None and known is None:
+            fits = trades_it(self.main_engine, strategy.vt_symbol, order.gateway_name, (order.symbol, order.exchange))
+            if fits is None:
+                self._undecided.add(vt_orderid)
+                return None
+            strategy = strategy if fits else None
         self._judged.add(vt_orderid)
-        strategy = known or self._meant(order.reference, order.gateway_name, order.symbol, order.exchange)
-        earlier = order.datetime is not None and order.datetime < self._started
+        # What this engine has sent is its own, whatever the clocks say.
+        before = known is None and order.datetime is not None and order.datetime < self._started
+        earlier = before or vt_orderid in self._adopted
         if strategy is None or (earlier and not self._may_adopt(strategy, order)):
             return None
         self.orderid_strategy_map[vt_orderid] = strategy
@@ -257,17 +268,25 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
             return False
         return True
 
-    def _meant(self, reference: str, gateway_name: str, symbol: str, exchange: Exchange) -> CtaTemplate | None:
-        """Return the strategy that a reference names, if it trades this instrument, in whatever spelling."""
-        app, _underscore, name = reference.partition("_")
-        strategy: CtaTemplate | None = self.strategies.get(name) if app == APP_NAME else None
-        if strategy is None:
-            return None
-        own = extract_vt_symbol(strategy.vt_symbol)
-        gateway = self.main_engine.gateways.get(gateway_name)
-        if isinstance(gateway, AsyncGateway | RemoteGateway):
-            own = gateway.canonical(*own)
-        return strategy if own == (symbol, exchange) else None
+    def _named(self, reference: str) -> CtaTemplate | None:
+        """Return the strategy that a reference names."""
+        name = named(reference)
+        strategy: CtaTemplate | None = self.strategies.get(name) if name else None
+        return strategy
+
+    @_contained
+    def process_contract_event(self, event: Event) -> None:
+        """Some spellings are understood with their contract only: then orders and fills of before are looked at again.
+
+        A conId, or a future's last trading day where the one vt_symbol has the month.
+        """
+        with self._lock:
+            if not self.symbol_strategy_map.get(event.data.vt_symbol):
+                return
+            self._look_at_journals()
+            undecided, self._undecided = self._undecided, set()
+            if undecided:
+                self._take_all(lambda vt_orderid: vt_orderid in undecided)
 
     # ------------------------------------------------------------------ fills
 
@@ -288,14 +307,20 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         with self._lock:
             self._look_at_journals()
             if not event.data:
-                for order in self.main_engine.get_all_orders():
-                    self._take_order(order)
-                trades: list[TradeData] = self.main_engine.get_all_trades()
-                for trade in sorted(trades, key=lambda trade: trade.datetime or DAWN):
-                    self._take_trade(trade)
+                self._take_all(lambda vt_orderid: True)
             for strategy in list(self.strategies.values()):
                 self._tell(strategy)
         self._subscribe_late()
+
+    def _take_all(self, wanted: Callable[[str], bool]) -> None:
+        """Take what the engine was told of these orders, oldest fill first."""
+        for order in self.main_engine.get_all_orders():
+            if wanted(order.vt_orderid):
+                self._take_order(order)
+        trades: list[TradeData] = self.main_engine.get_all_trades()
+        for trade in sorted(trades, key=lambda trade: trade.datetime or DAWN):
+            if wanted(trade.vt_orderid):
+                self._take_trade(trade)
 
     @_contained
     def process_timer_event(self, event: Event) -> None:
@@ -323,8 +348,10 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         if books is None or trade.vt_tradeid in self.vt_tradeids:
             return 0
         earlier = trade.vt_orderid in self._adopted
+        if books.has(name, trade.vt_orderid, trade.tradeid):
+            return 0
         if earlier:
-            if books.has(name, trade.vt_orderid, trade.tradeid) or not books.works:
+            if not books.works:
                 return 0
             trade = self._rest_of(name, books, trade)
             if trade.volume <= 0:
@@ -358,17 +385,28 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
             return
         for gateway_name, gateway in list(self.main_engine.gateways.items()):
             journal = gateway.journal if isinstance(gateway, AsyncGateway) else None
-            if journal is None or journal is self._journals.get(gateway_name):
+            if journal is None:
                 continue
-            self._journals[gateway_name] = journal
-            self._ended |= {f"{gateway_name}.{orderid}" for orderid in journal.ended}
-            fills: defaultdict[str, list[EarlierFill]] = defaultdict(list)
-            for fill in journal.earlier:
-                strategy = self._meant(fill.reference, gateway_name, fill.symbol, fill.exchange)
-                if strategy is not None:
-                    fills[strategy.strategy_name].append(fill)
-            for name, strategy in self.strategies.items():
-                self._look_at_fills(strategy, gateway_name, journal, fills[name])
+            opened = self._journals.get(gateway_name)
+            if opened is None or opened.journal is not journal:
+                opened = self._journals[gateway_name] = OpenJournal.of(journal, self.strategies)
+                self._ended |= {f"{gateway_name}.{orderid}" for orderid in journal.ended}
+            for name, fills in list(opened.waiting.items()):
+                self._look_at_waiting(gateway_name, opened, name, fills)
+
+    def _look_at_waiting(self, gateway_name: str, opened: OpenJournal, name: str, fills: list[EarlierFill]) -> None:
+        """Look at a strategy's fills in a journal, once, as soon as it is known which of them are its instrument's."""
+        strategy = self.strategies.get(name)
+        fits: dict[tuple[str, Exchange], bool | None] = {}
+        if strategy is not None:
+            keys = {(fill.symbol, fill.exchange) for fill in fills}
+            fits = {key: trades_it(self.main_engine, strategy.vt_symbol, gateway_name, key) for key in keys}
+            if None in fits.values():
+                return
+        del opened.waiting[name]
+        if strategy is not None:
+            own = [fill for fill in fills if fits[fill.symbol, fill.exchange]]
+            self._look_at_fills(strategy, gateway_name, opened.journal, own)
 
     def _look_at_fills(
         self, strategy: CtaTemplate, gateway_name: str, journal: Journal, fills: list[EarlierFill]
@@ -378,11 +416,11 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         if record is None or self._books is None:
             return
         if not record.new:
-            told = [_counted(gateway_name, fill) for fill in fills]
+            told = [counted(gateway_name, fill) for fill in fills]
             if self._books.take_over(name, f"{journal.path.name} {journal.account}", told):
                 return
         for fill in fills:
-            trade = _trade(gateway_name, fill)
+            trade = trade_of(gateway_name, fill)
             older = record.new and fill.placed < record.since
             if not older and not self._books.has(name, trade.vt_orderid, trade.tradeid):
                 self._adopted.add(trade.vt_orderid)
@@ -420,22 +458,3 @@ class CtaStrategyApp(VnpyCtaStrategyApp):
     """vn.py's app of CTA strategies; the same menu, window and files."""
 
     engine_class: type[CtaEngine] = AdoptingCtaEngine
-
-
-def _counted(gateway_name: str, fill: EarlierFill) -> CountedFill:
-    return CountedFill(f"{gateway_name}.{fill.orderid}", fill.tradeid, fill.volume, fill.time)
-
-
-def _trade(gateway_name: str, fill: EarlierFill) -> TradeData:
-    return TradeData(
-        gateway_name=gateway_name,
-        symbol=fill.symbol,
-        exchange=fill.exchange,
-        orderid=fill.orderid,
-        tradeid=fill.tradeid,
-        direction=fill.direction,
-        offset=fill.offset,
-        price=float(fill.price),
-        volume=float(fill.volume),
-        datetime=fill.time.astimezone(DB_TZ),
-    )

@@ -132,7 +132,11 @@ class Contracts:
     def _spellings(self, key: Key) -> list[Key]:
         found = self._respelled.get(key)
         if found is None:
-            asked = [other for other, home in self._aliases.items() if home == key]  # a conId is an alias, too
+            known = self._known.get(key)
+            # A conId is an alias, too, also one that was never asked for: its instrument was known by name before.
+            con_id = str(known.con_id if known else self._hinted_id(key))
+            asked = {(con_id, key[1]): None, (con_id, Exchange.SMART): None}
+            asked.update((other, None) for other, home in self._aliases.items() if home == key)
             found = self._respelled[key] = self._written.of(key, *asked)
         return found
 
