@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import zmq
 from vnpy.event import EventEngine
 from vnpy.trader.constant import Direction, Exchange, Interval, Offset, OrderType, Status
@@ -18,6 +19,7 @@ from vnpy.trader.object import HistoryRequest, OrderRequest, SubscribeRequest
 
 from tests.harness import Recorder
 from tests.rpc_desk import IBM, Server, served
+from vnpy_brokers.rpc.publisher import Publisher
 from vnpy_brokers.trader import TraderEngine
 
 
@@ -88,6 +90,29 @@ def test_vnpys_gateway_trades_and_reads_bars() -> None:
         bars = HistoryRequest("IBM", Exchange.SMART, at - timedelta(days=2), at, Interval.MINUTE)
         assert len(main.query_history(bars, "RPC")) > 300
         assert [contract.gateway_name for contract in main.get_all_contracts() if contract.vt_symbol == IBM] == ["RPC"]
+
+
+def test_who_asks_has_its_subscription_taken_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting for the next second, or for a quote: else news of its first order would be lost to it."""
+    monkeypatch.setattr(Publisher, "_on_timer", lambda *_arguments: None)
+    with served(0, names=("VBROKERS",)) as (server, _clients):
+        rig = server.rigs["VBROKERS"]
+        rig.subscribe(IBM)
+        price = round(rig.wait_tick(IBM).last_price * 1.02, 2)
+        server.sim.pause()
+        client = PlainClient()
+        client.connect(server)
+        try:
+            # Its second port may be slower than its first: with each question it is looked for again.
+            client.seen.wait(
+                lambda: client.gateway.client.get_all_ticks() and server.events._general_handlers, "its subscription"
+            )
+            request = OrderRequest("IBM", Exchange.SMART, Direction.LONG, OrderType.LIMIT, 5, price)
+            vt_orderid = client.main.send_order(request, "RPC")
+            client.seen.wait(lambda: client.main.get_order(vt_orderid), "its order")
+            client.seen.wait(lambda: client.seen.of(EVENT_TRADE), "its fill")
+        finally:
+            client.close(server)
 
 
 def test_hostile_pickles_are_refused_in_a_line_and_the_service_goes_on() -> None:

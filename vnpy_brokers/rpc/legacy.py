@@ -60,7 +60,7 @@ class PlainDesk:
         self._quick = quick
         self._slow = slow
         self._tell = tell
-        self.publisher: Publisher | None = None
+        self.publisher: Publisher
         self._publishing = False
         self._beat = 0.0
 
@@ -83,10 +83,13 @@ class PlainDesk:
                 reply = _failed(f"{type(error).__name__}: {error}")
             answer(reply)
 
+        # Who asks has subscribed before, and misses nothing that comes after: its subscription is taken first.
+        self.publisher.call(self.publisher.look)
         if name in AT_ONCE:
             work()
         else:
-            (self._slow if name == "query_history" else self._quick).do(work)
+            workers = self._slow if name == "query_history" else self._quick
+            self.publisher.call(lambda: workers.do(work))
 
     # ------------------------------------------------------------------ news
 
@@ -100,8 +103,6 @@ class PlainDesk:
 
     def _on_event(self, event: Event) -> None:
         publisher = self.publisher
-        if publisher is None:
-            return
         try:
             if event.type == EVENT_TIMER:
                 if monotonic() - self._beat >= HEARTBEAT_S:

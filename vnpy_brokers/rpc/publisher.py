@@ -95,7 +95,7 @@ class Publisher:
 
     def poke(self) -> None:
         """Take new subscriptions and publish the beacon."""
-        self._look()
+        self.look()
         beacon = Beacon(self.epoch, self.number, sorted(self.ready))
         self._socket.send(BEACON + encode(beacon), zmq.NOBLOCK)
 
@@ -113,7 +113,7 @@ class Publisher:
             vt_symbol = tick.vt_symbol
             number = self._numbers[vt_symbol] = self._numbers[vt_symbol] + 1
             if monotonic() - self._looked > LOOK_EVERY_S:
-                self._look()
+                self.look()
             if vt_symbol in self._wanted:
                 body = self._codec.tick(number, tick)
                 self._socket.send(TICKS + vt_symbol.encode() + END_OF_SYMBOL + body, zmq.NOBLOCK)
@@ -165,8 +165,8 @@ class Publisher:
 
     # ------------------------------------------------------------------ subscriptions
 
-    def _look(self) -> None:
-        """Take subscriptions; they hold for the client whose message was read last."""
+    def look(self) -> None:
+        """Take new subscriptions."""
         self._looked = monotonic()
         while True:
             try:
@@ -177,6 +177,7 @@ class Publisher:
                 self._take(message[1:], message[:1] == b"\x01")
 
     def _take(self, topic: bytes, wanted: bool) -> None:
+        """What is set here holds for the client whose message was read last."""
         for mine in self._topics(topic):
             self._socket.setsockopt(zmq.SUBSCRIBE if wanted else zmq.UNSUBSCRIBE, mine)
         if topic[:1] == TICKS:
