@@ -21,7 +21,7 @@ from tests.rpc_children import ClientProcess, ServerProcess, free_ports, until
 from tests.rpc_desk import FREE, IBM, TENCENT, Client, Server, simulated
 from vnpy_brokerkit.errors import CredentialsError, InvalidRequest
 from vnpy_brokers.rpc import keys
-from vnpy_brokers.rpc.gateway import SECRET_KEY, SECRET_VARIABLE, SERVER_KEY
+from vnpy_brokers.rpc.gateway import REPLY_KEY, SECRET_KEY, SECRET_VARIABLE, SERVER_KEY
 from vnpy_brokers.rpc.server import RpcServerEngine
 
 
@@ -70,7 +70,7 @@ def test_a_client_with_a_key_trades_and_others_are_refused_in_one_line(tmp_path:
             refused_order = client.send("VBROKERS", IBM, Direction.LONG, 5, 1.0)
             client.wait_status(refused_order, Status.REJECTED)
             assert not client.gateways["VBROKERS"].connected
-            assert sum(words[what] in line for line in client.seen.log_lines()) == 1
+            assert sum(setting[REPLY_KEY] in line for line in client.seen.log_lines()) == 1  # and no other of the link
         server.seen.wait(lambda: lines(server, "未经授权") and lines(server, "对方没有密钥"), "the server's lines")
         server.sim.pause()
         good.wait_equal(server.sim)

@@ -239,8 +239,10 @@ def test_a_gateway_that_the_server_does_not_have_is_one_line() -> None:
     with served(0) as (server, _clients), ExitStack() as stack:
         client = Client(("VBROKERS", "NOBODY"))
         stack.callback(client.close)
-        client.connect(server.setting)
+        client.connect(server.setting, wait=False)
+        client.wait(lambda: client.ready("VBROKERS"), "the other one")
         client.wait(lambda: any("没有名为NOBODY的接口" in line for line in client.seen.log_lines()), "the line")
+        assert not client.ready("NOBODY")
         refused = client.send("NOBODY", IBM, Direction.LONG, 1, 1.0)
         assert "NOBODY" in (client.wait_status(refused, Status.REJECTED).extra or {})["reason"]
 

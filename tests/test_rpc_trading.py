@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from time import monotonic
 
 import pytest
-from vnpy.trader.constant import Direction, Status
+from vnpy.trader.constant import Direction, Exchange, OrderType, Status
+from vnpy.trader.event import EVENT_CONTRACT, EVENT_TICK
+from vnpy.trader.object import OrderRequest
 
 from tests.rpc_children import free_ports
 from tests.rpc_desk import IBM, READY, TENCENT, Client, Server, served, simulated
@@ -99,6 +102,61 @@ def test_without_a_server_it_says_so_and_goes_on_trying() -> None:
                 server.close()
         finally:
             client.close()
+
+
+def test_who_subscribes_at_once_gets_the_contract_before_the_first_tick() -> None:
+    """The tick comes as an answer, the contract in the snapshot, by another socket."""
+    symbols = ("IBM", "AAPL", "TSLA", "SPY")
+    with served(0, names=("VBROKERS",)) as (server, _clients), ExitStack() as stack:
+        for symbol in symbols:
+            server.rigs["VBROKERS"].subscribe(f"{symbol}.SMART")
+            server.rigs["VBROKERS"].wait_tick(f"{symbol}.SMART")
+        news = Proxy(server.rpc.publish_address)
+        stack.callback(news.close)
+        client = Client(("VBROKERS",))
+        stack.callback(client.close)
+        told: list[tuple[str, str]] = []
+        for kind in (EVENT_CONTRACT, EVENT_TICK):
+            client.events.register(kind, lambda event: told.append((event.type, event.data.symbol)))
+        news.passes = False  # so that the answer is certainly first
+        client.connect({REPLY_KEY: server.rpc.reply_address, PUBLISH_KEY: news.address}, wait=False)
+        for symbol in symbols:
+            client.subscribe(f"{symbol}.SMART", "VBROKERS")
+        link = client.gateways["VBROKERS"]._link
+        assert link is not None
+        client.wait(lambda: all(link._wanted.values()) and len(link._wanted) == len(symbols), "the answers")
+        news.mend()
+        for symbol in symbols:
+            client.wait_tick(f"{symbol}.SMART")
+            assert told.index((EVENT_CONTRACT, symbol)) < told.index((EVENT_TICK, symbol))
+
+
+def test_one_of_two_gateways_alone_has_the_contracts_of_what_it_subscribes() -> None:
+    """At the server the other one owns the symbol; a tick without a contract is no use to vn.py's apps."""
+    with served(0) as (server, _clients), ExitStack() as stack:
+        client = Client(("IBKR",))
+        stack.callback(client.close)
+        client.connect(server.setting)
+        client.subscribe(IBM, "IBKR")
+        price = round(client.wait_tick(IBM).last_price * 1.02, 2)
+        contract = client.main.get_contract(IBM)
+        assert contract is not None
+        assert (contract.gateway_name, contract.pricetick) == ("IBKR", 0.01)
+        client.wait_status(client.send("IBKR", IBM, Direction.LONG, 5, price), Status.ALLTRADED)
+        server.sim.pause()
+        client.wait_equal(server.sim)
+
+
+def test_what_no_order_can_hold_is_refused_in_words() -> None:
+    with served(1, names=("IBKR",)) as (_server, (client,)):
+        gateway = client.gateways["IBKR"]
+        for changes in ({"volume": "many"}, {"price": None}, {"direction": None}, {"reference": None}):
+            request = OrderRequest("IBM", Exchange.SMART, Direction.LONG, OrderType.LIMIT, 1, 1.0)
+            vars(request).update(changes)
+            rejected = client.wait_status(client.main.send_order(request, "IBKR"), Status.REJECTED)
+            assert "请求无效" in (rejected.extra or {})["reason"]
+        assert gateway._link is not None
+        assert gateway._link.room.drain(10)
 
 
 def test_a_conid_brings_the_instrument_that_it_stands_for() -> None:

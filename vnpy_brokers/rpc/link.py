@@ -19,7 +19,7 @@ import msgspec
 import zmq
 from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange, Status
-from vnpy.trader.object import BaseData, ContractData, OrderData, TickData, TradeData
+from vnpy.trader.object import BaseData, ContractData, OrderData, TradeData
 
 from vnpy_brokerkit.errors import ConnectionFailed
 from vnpy_brokerkit.i18n import _
@@ -45,13 +45,14 @@ from .messages import (
 from .mirror import Mirror
 from .order_room import OrderRoom
 from .outbox import Outbox
-from .sockets import KEY, NO_PEER, PROTOCOL, Curve
+from .quotes import Quotes
+from .sockets import Curve
 from .stream import Stream
+from .unreachable import Unreachable
 
 SILENCE_S = 3.5
 """Without a beacon, which comes once a second, for so long the link counts as cut."""
 ASK_AGAIN_S = 1.0
-SAME_LINE_S = 60.0
 FIRST_LINE_S = 5.0
 END_S = 2.0
 
@@ -99,6 +100,7 @@ class Link:
         self.codec = Codec(zone)
         self.outbox = Outbox()
         self.mirror = mirror
+        self.quotes = Quotes(mirror, self._outlet_of, self._asked_by)
         self._outlets: list[Outlet] = []
         self._whole: set[str] = set()
         """Gateways that have been told everything once."""
@@ -107,8 +109,14 @@ class Link:
         """What was subscribed, and under which gateway: the server's spelling, once it is known."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.room = OrderRoom(self._accept, self._reject, self._log_for, timing)
+        self._unreachable = Unreachable(server.reply, server.curve is not None, self.log)
         self.orders = Courier(
-            "orders", self._context, server.reply, server.curve, on_turn=self.room.on_turn, on_refused=self._on_refused
+            "orders",
+            self._context,
+            server.reply,
+            server.curve,
+            on_turn=self.room.on_turn,
+            on_refused=self._unreachable.refused,
         )
         self.room.courier = self.orders
         self.queries = Courier(
@@ -123,7 +131,7 @@ class Link:
             self.outbox,
             on_beacon=self._on_beacon,
             on_news=self.follower.news,
-            on_tick=self._on_tick,
+            on_tick=self.quotes.tick,
             on_join=self._on_join,
             on_turn=self._on_turn,
         )
@@ -133,7 +141,6 @@ class Link:
         """When the last beacon came."""
         self._lost = False
         self._asked_quotes = 0.0
-        self._told: dict[str, float] = {}
 
     # ------------------------------------------------------------------ sharing
 
@@ -247,12 +254,15 @@ class Link:
         if unanswered and now - self._asked_quotes > ASK_AGAIN_S:
             self._asked_quotes = now
             self._ask_quotes(unanswered)
-        if silent and self._whole and not self._lost:
+        if silent:
+            self._lose()
+        if not self._whole and now - self._began > FIRST_LINE_S and not self.orders.up:
+            self._unreachable.silent()
+
+    def _lose(self) -> None:
+        if self._whole and not self._lost:
             self._lost = True
             self.log(_("与RPC服务器{}的连接中断，自动重连中；恢复前不能下单").format(self.server.reply))
-        if not self._whole and now - self._began > FIRST_LINE_S and not self.orders.up:
-            text = _("连接不上RPC服务器{}，持续重试；请检查服务器是否启动、地址和密钥是否正确")
-            self._say("unreachable", text.format(self.server.reply))
 
     def _poke(self) -> None:
         """In the queries' thread."""
@@ -263,6 +273,8 @@ class Link:
 
     def _on_beacon(self, beacon: Beacon) -> None:
         self._heard = monotonic()
+        if beacon.epoch != self.follower.epoch:
+            self._lose()  # it began anew, faster than its silence could be heard
         if self.follower.beacon(beacon):
             for outlet in self._outlets:
                 if outlet.gateway_name in beacon.ready:
@@ -270,16 +282,20 @@ class Link:
                         self.room.doubt(order, epoch)
                     for position in self.mirror.gone_positions(outlet.gateway_name, beacon.epoch):
                         outlet.push(position)
+            self.quotes.all_told()
             self._tell_state()
 
-    def _on_tick(self, tick: TickData) -> None:
-        for outlet in self._outlets:
-            if outlet.gateway_name == tick.gateway_name:
-                outlet.push(tick)
-                return
-        # Subscribed through another gateway than the one that owns the symbol at the server.
-        if self._outlets:
-            self._outlets[0].push(tick)
+    def _outlet_of(self, gateway_name: str) -> Outlet | None:
+        """The gateway of this name, else the first one."""
+        outlets = self._outlets
+        for outlet in outlets:
+            if outlet.gateway_name == gateway_name:
+                return outlet
+        return outlets[0] if outlets else None
+
+    def _asked_by(self, vt_symbol: str) -> str:
+        """The gateway through which a symbol was subscribed."""
+        return next((wish[0] for wish, wanted in self._wanted.items() if wanted == vt_symbol), "")
 
     def _apply(self, data: BaseData, epoch: int) -> None:
         """Tell an object to its gateway, if that is here and does not know it."""
@@ -290,9 +306,13 @@ class Link:
                     self.outbox.push(told.vt_orderid, partial(outlet.push, told))
                 elif told is not None:
                     outlet.push(told)
+                if isinstance(data, ContractData):
+                    self.quotes.contract(data, here=True)
                 if isinstance(told, ContractData):
                     self._follow_number(told)
                 return
+        if isinstance(data, ContractData):
+            self.quotes.contract(data, here=False)
 
     def _follow_number(self, contract: ContractData) -> None:
         """A conId that somebody subscribed is this instrument."""
@@ -348,7 +368,9 @@ class Link:
         head = parts[0]
         for outlet in self._outlets:
             name = outlet.gateway_name
-            if name not in head.gateways and name not in self._missing:
+            if name in head.gateways:
+                self._missing.discard(name)
+            elif name not in self._missing:
                 self._missing.add(name)
                 outlet.log(_("服务器没有名为{}的接口，可用：{}").format(name, _("、").join(head.gateways)))
         rows = (self.codec.read_row(kind, row) for part in parts for kind, row in part.rows)
@@ -359,7 +381,7 @@ class Link:
         if not (self.orders.up and self.follower.whole and monotonic() - self._heard < SILENCE_S):
             return
         for outlet in self._outlets:
-            if outlet.gateway_name not in self._whole:
+            if outlet.gateway_name not in self._whole | self._missing:
                 self._whole.add(outlet.gateway_name)
                 outlet.on_whole()
         if self._lost:
@@ -382,20 +404,3 @@ class Link:
         for outlet in self._outlets:
             if outlet.gateway_name == gateway_name:
                 outlet.log(text)
-
-    def _say(self, what: str, text: str) -> None:
-        now = monotonic()
-        if now - self._told.get(what, -SAME_LINE_S) >= SAME_LINE_S:
-            self._told[what] = now
-            self.log(text)
-
-    def _on_refused(self, why: int) -> None:
-        """In the orders' thread: the server did not shake hands."""
-        if why == KEY:
-            self._say("key", _("RPC服务器{}拒绝了本客户端的密钥；请在服务器上授权该密钥").format(self.server.reply))
-        elif why == PROTOCOL:
-            text = _("RPC服务器{}需要密钥或密钥不符；请检查“服务器公钥”和“客户端密钥”")
-            self._say("protocol", text.format(self.server.reply))
-        elif why == NO_PEER and self.server.curve:
-            text = _("RPC服务器{}在握手时断开：服务器没有运行，或“服务器公钥”不符")
-            self._say("peer", text.format(self.server.reply))

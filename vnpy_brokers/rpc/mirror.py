@@ -39,7 +39,7 @@ class Mirror:
         """The epoch that told the first trade of an order."""
         self._positions: dict[str, tuple[int, PositionData]] = {}
         self._accounts: dict[str, AccountData] = {}
-        self._contracts: dict[str, ContractData] = {}
+        self.contracts: dict[str, ContractData] = {}
 
     def take(self, data: BaseData, epoch: int) -> BaseData | None:
         """The object as the engine is to be told it, or None where it knows already."""
@@ -54,12 +54,12 @@ class Mirror:
         if isinstance(data, AccountData):
             return _news(self._accounts, data.vt_accountid, data)
         if isinstance(data, ContractData):
-            return _news(self._contracts, data.vt_symbol, data)
+            return _news(self.contracts, data.vt_symbol, data)
         return data if isinstance(data, LogData) else None
 
     def numbered(self, con_id: str) -> list[ContractData]:
         """The contracts of a conId."""
-        return [data for data in self._contracts.values() if str((data.extra or {}).get("con_id", "")) == con_id]
+        return [data for data in self.contracts.values() if str((data.extra or {}).get("con_id", "")) == con_id]
 
     def expect(self, order: OrderData, epoch: int) -> None:
         """A server of this epoch has taken an order of ours: news of it follows, unless that server dies first."""

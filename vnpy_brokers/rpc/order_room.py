@@ -30,6 +30,7 @@ from .messages import (
     Answer,
     CancelOrder,
     Doubt,
+    Failure,
     KnowOrders,
     PlaceOrder,
     Verdict,
@@ -41,6 +42,7 @@ ASK_AGAIN_S = 1.0
 UNKNOWN_LINE_S = 5.0
 
 _read_verdict = msgspec.msgpack.Decoder(Verdict).decode
+_read_failure = msgspec.msgpack.Decoder(Failure).decode
 _read_verdicts = msgspec.msgpack.Decoder(list[Verdict]).decode
 
 
@@ -142,30 +144,27 @@ class OrderRoom:
         elif now - born > most:
             reason = _("等待发送超过{:g}秒，价格可能已过时，未发送").format(most)
         else:
-            ask = PlaceOrder(
-                gateway=order.gateway_name,
-                orderid=order.orderid,
-                epoch=courier.epoch,
-                seen=courier.server_second,
-                symbol=request.symbol,
-                exchange=request.exchange.name,
-                direction=request.direction.name,
-                type=request.type.name,
-                offset=request.offset.name,
-                volume=float(request.volume),
-                price=float(request.price),
-                reference=request.reference,
-            )
-            sent = _Sent(order, courier.epoch, now, now)
-            self._sent[order.vt_orderid] = sent
             try:
+                ask = PlaceOrder(
+                    gateway=order.gateway_name,
+                    orderid=order.orderid,
+                    epoch=courier.epoch,
+                    seen=courier.server_second,
+                    symbol=request.symbol,
+                    exchange=request.exchange.name,
+                    direction=request.direction.name,
+                    type=request.type.name,
+                    offset=request.offset.name,
+                    volume=float(request.volume),
+                    price=float(request.price),
+                    reference=request.reference,
+                )
                 courier.ask(ask, lambda answer: self._on_verdict(order.vt_orderid, answer))
+                self._sent[order.vt_orderid] = _Sent(order, courier.epoch, now, now)
             except ConnectionFailed:
                 reason = _("与RPC服务器没有连接，未发送；请等待连接恢复")
-            except ValueError as error:
+            except (ValueError, TypeError, AttributeError) as error:  # a caller's None or text in the wrong place
                 reason = _("请求无效，未发送：{}").format(error)
-            if reason:
-                del self._sent[order.vt_orderid]
         if reason:
             self._reject(order, reason)
         self._rest()
@@ -219,10 +218,13 @@ class OrderRoom:
     def _send_cancel(self, key: str, cancel: _Cancel) -> None:
         def on_verdict(answer: Answer) -> None:
             self.courier.forget(answer.number)
-            if self._cancels.pop(key, None) and answer.state != FAILED:
-                verdict = _read_verdict(answer.body)
-                if verdict.word == REFUSED:
-                    self._log(cancel.ask.gateway, _("撤单{}失败：{}").format(cancel.ask.orderid, verdict.reason))
+            if self._cancels.pop(key, None):
+                if answer.state == FAILED:
+                    reason = _read_failure(answer.body).text
+                else:
+                    reason = _read_verdict(answer.body).reason
+                if reason:
+                    self._log(cancel.ask.gateway, _("撤单{}失败：{}").format(cancel.ask.orderid, reason))
             self._rest()
 
         try:
