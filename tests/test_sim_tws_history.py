@@ -328,6 +328,18 @@ def test_updates_stop_when_cancelled(sim: brokersim.Simulation, client: RawClien
     assert client.error()[:2] == (1, 366)
 
 
+# -- slow ------------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_answer_holds_up_nothing_behind_it(sim: brokersim.Simulation, client: RawClient) -> None:
+    slow = {"broker": "tws", "do": "delay", "when": {"message": "reqHistoricalData"}}
+    sim.faults([{**slow, "ms": 60_000}])
+    client.send(*history_request(1, AAPL, "30 secs", "600 S"))
+    assert client.ping() == []
+    sim.faults([{**slow, "ms": 50}])
+    assert bars(client, *history_request(2, AAPL, "30 secs", "1200 S"))
+
+
 # -- pacing ----------------------------------------------------------------------------------------------------
 
 

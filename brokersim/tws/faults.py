@@ -30,6 +30,8 @@ LATE_MS = 500
 COMPANION_S = 0.3
 """How long a reordered or joined message waits for the next one before it goes alone."""
 MUTATIONS = frozenset({"placeOrder", "cancelOrder", "reqGlobalCancel", "exerciseOptions"})
+BESIDE = frozenset({"reqHistoricalData", "reqHistoricalTicks", "reqHeadTimeStamp"})
+"""TWS reads history beside everything else: a slow answer holds up nothing that comes after its request."""
 ORDER_PUSHES = frozenset({"openOrder", "orderStatus", "execDetails", "commissionReport", "orderBound"})
 EXECUTION_PUSHES = frozenset({"execDetails", "commissionReport"})
 NO_SECURITY = "No security definition has been found for the request"
@@ -95,6 +97,7 @@ class FaultPoints:
         self._overtaken: list[tuple[Line, bytes]] = []
         self._unjoined: list[tuple[Line, bytes]] = []
         self._timers: set[asyncio.TimerHandle] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -108,6 +111,23 @@ class FaultPoints:
             return
         is_mutation = name in MUTATIONS
         faults = self._registry.hit(BROKER, {name}, {"request", "mutation"} if is_mutation else {"request"})
+        if name not in BESIDE or not any(fault.do == "delay" for fault in faults):
+            await self._carry_out(line, name, request_id, act, faults)
+            return
+
+        async def act_if_there() -> None:
+            if line in self._house.lines():
+                await act()
+
+        work = self._carry_out(line, name, request_id, act_if_there, faults)
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _carry_out(
+        self, line: Line, name: str, request_id: int, act: Callable[[], Awaitable[None]], faults: Sequence[Fault]
+    ) -> None:
+        is_mutation = name in MUTATIONS
         at_phase = [fault for fault in faults if fault.do not in ANSWER_FAULTS]
         for fault in at_phase:
             if fault.when.phase == "before" and not await self._goes_on(fault, line, request_id):
@@ -262,6 +282,8 @@ class FaultPoints:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        for task in self._beside:
+            task.cancel()
         self._overtaken.clear()
         self._unjoined.clear()
 
