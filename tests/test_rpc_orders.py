@@ -17,7 +17,7 @@ from vnpy.trader.object import BarData, HistoryRequest
 
 from tests.cta_desk import PlainEngine, TestedEngine, app_of, forget_strategies
 from tests.cta_strategies import Teller
-from tests.rpc_desk import IBM, Client, Server, served, truth
+from tests.rpc_desk import BROKERS, IBM, Client, Server, served, truth
 from tests.rpc_proxy import Proxy
 from vnpy_brokerkit.async_gateway import AsyncGateway
 from vnpy_brokerkit.errors import HistoryError
@@ -220,6 +220,41 @@ def test_a_cancel_goes_through_while_a_history_is_read(monkeypatch: pytest.Monke
             thread.join(30)
         assert all(isinstance(bars, list) and len(bars) > 300 for bars in results.values()), results
         assert {bar.gateway_name for bar in results["IBKR"]} == {"IBKR"}
+
+
+@pytest.mark.parametrize(("name", "message"), [("VBROKERS", "/hq/KL"), ("IBKR", "reqHistoricalData")])
+def test_a_cancel_goes_through_while_a_broker_is_slow_with_bars(name: str, message: str) -> None:
+    with served(1) as (server, (client,)):
+        client.subscribe(IBM, "VBROKERS")
+        working = [client.send(each, IBM, Direction.LONG, 1, near(client, 0.97)) for each in ("IBKR", "VBROKERS")]
+        for vt_orderid in working:
+            client.wait_status(vt_orderid, Status.NOTTRADED)
+        broker = BROKERS[name]
+        server.sim.faults([{"broker": broker, "do": "delay", "ms": 60_000, "times": 20, "when": {"message": message}}])
+        asked = server.sim.wire()[broker].get(message, 0)
+        at = server.rigs[name].gateway.clock.now()
+        request = HistoryRequest("IBM", Exchange.SMART, at - timedelta(days=3), at, Interval.MINUTE)
+        results: list[Any] = []
+
+        def download() -> None:
+            try:
+                results.append(client.gateways[name].query_history(request))
+            except HistoryError as error:
+                results.append(error)
+
+        reading = threading.Thread(target=download)
+        reading.start()
+        client.wait(lambda: server.sim.wire()[broker].get(message, 0) > asked, "the download under way")
+        began = monotonic()
+        for vt_orderid in working:
+            client.cancel(vt_orderid)
+        for vt_orderid in working:
+            client.wait_status(vt_orderid, Status.CANCELLED)
+        assert monotonic() - began < 1
+        assert results == []
+        client.gateways[name].close()  # it gives the download up
+        reading.join(10)
+        assert isinstance(results[0], HistoryError)
 
 
 def test_a_history_that_fails_says_so_and_poisons_nothing() -> None:

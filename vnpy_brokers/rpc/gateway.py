@@ -265,11 +265,11 @@ class RemoteGateway(BaseGateway):
         bars: list[BarData] = []
         part = 0
         while True:
+            if self._link is not link or link.queries.epoch != epoch or monotonic() - heard > HISTORY_SILENCE_S:
+                raise HistoryError(_("连接已关闭或重新建立，下载中断；请再次下载"), about=about)
             try:
                 answer = answers.get(timeout=HISTORY_LOOK_S)
             except Empty:
-                if self._link is not link or link.queries.epoch != epoch or monotonic() - heard > HISTORY_SILENCE_S:
-                    raise HistoryError(_("连接已关闭或重新建立，下载中断；请再次下载"), about=about) from None
                 continue
             heard = monotonic()
             if isinstance(answer, str):
