@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,10 +20,13 @@ from vnpy.trader.constant import Direction, Status
 
 from tests.harness import SHORT, Rig
 from tests.ib_harness import SHORT_IB, IbRig
+from vnpy_brokerkit.errors import JournalError
 from vnpy_brokerkit.health import Lamp
+from vnpy_brokerkit.journal_reader import JournalRow
 from vnpy_brokers.monitor import BrokerMonitorApp
 from vnpy_brokers.monitor.ui import LampBar, MonitorWidget
 from vnpy_brokers.monitor.ui.cards import Card
+from vnpy_brokers.monitor.ui.tables import JournalView
 
 DEADLINE_S = 20.0
 Answer = QtWidgets.QMessageBox.StandardButton
@@ -226,8 +230,37 @@ def test_the_journal_is_searched_for_a_refused_order_and_shows_its_reason(page: 
     assert "必须大于0" in row["原因"]
     page.search(working.split(".")[1])
     page.wait(lambda: [row["状态"] for row in page.journal()] == ["未成交"], "the working one")
+    page.search("未发出")
+    page.wait(lambda: [f"{row['接口']}.{row['委托号']}" for row in page.journal()] == [refused], "by its word")
+    page.search("未成交")
+    page.wait(lambda: [f"{row['接口']}.{row['委托号']}" for row in page.journal()] == [working], "by its word")
+    page.search(page.rig.name.lower())
+    page.wait(lambda: len(page.journal()) == 2, "by the gateway")
     page.search("nobody")
     page.wait(lambda: "nobody" in page.widget.journal.table.empty.text() and not page.journal(), "a word on nothing")
+
+
+def test_a_journal_that_fails_or_hangs_hides_no_other(page: Page) -> None:
+    """Two gateways: this one answers, the other's disk fails, or its thread hangs."""
+    page.connected()
+    working = page.resting()
+    answer: Future[list[JournalRow]] = Future()
+
+    class Other:
+        journal = None
+
+        def read_journal(self, *_asked: object) -> Future[list[JournalRow]]:
+            return answer
+
+    view = JournalView(lambda: cast("Any", {"OTHER": Other(), page.rig.name: page.rig.gateway}))
+    view.start()
+    page.wait(lambda: "OTHER" in view.count_label.text(), "who has not answered")
+    assert [f"{row[1]}.{row[9]}" for row in view.table.model.rows] == [working]
+    answer.set_exception(JournalError("the disk is gone"))
+    page.wait(lambda: "the disk is gone" in view.count_label.text(), "the failure, beside what is there")
+    assert [f"{row[1]}.{row[9]}" for row in view.table.model.rows] == [working]
+    view.stop()
+    view.deleteLater()
 
 
 def test_cancel_all_asks_and_keeps_to_our_own_orders_of_the_market(page: Page) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
 from copy import copy
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ from .history import Parts, note_gateway
 from .i18n import _
 from .identity import OrderIds
 from .journal import Journal
-from .journal_reader import JournalRow, newest
+from .journal_reader import JournalRow, Standing, newest
 from .latch import person_connects
 from .lifecycle import Happening
 from .loop_thread import LoopThread
@@ -207,13 +207,16 @@ class AsyncGateway(BaseGateway):
             self.guard.stopped = on
             self.log(_("紧急停止已启用：拒绝一切新委托，撤单照常") if on else _("紧急停止已解除：可以下单"))
 
-    def read_journal(self, search: str = "", limit: int = 500) -> Future[list[JournalRow]] | None:
+    def read_journal(
+        self, search: str = "", limit: int = 500, standings: Collection[Standing] = ()
+    ) -> Future[list[JournalRow]] | None:
         """Return the newest entries of the order journal in which a text occurs, newest first, when they are read.
 
+        So do those that stand as one of ``standings``, the words for which only a page knows.
         ``None`` while no journal is open. A journal of any length holds up neither the caller nor an order.
         """
         journal = self.journal
-        return self._thread.submit(newest(journal, search, limit)) if journal else None
+        return self._thread.submit(newest(journal, search, limit, standings)) if journal else None
 
     def query_history(self, req: HistoryRequest) -> list[BarData]:
         """Return the bars that start from ``start`` to ``end``, complete; the one call that blocks its caller.

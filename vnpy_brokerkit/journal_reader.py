@@ -6,6 +6,7 @@ for an order's commit to go in between.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -33,6 +34,8 @@ END = ("~", 0)
 """Sorts after every entry: times begin with a digit."""
 
 Place = tuple[str, int]
+Standing = tuple[Step, State]
+"""Where an attempt stands: what a page shows as one word."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,16 @@ class JournalRow:
         return f"{self.symbol}.{self.exchange.value}"
 
 
-async def newest(journal: Journal, search: str, limit: int) -> list[JournalRow]:
+async def newest(journal: Journal, search: str, limit: int, standings: Collection[Standing] = ()) -> list[JournalRow]:
     """Return the newest entries in which the text occurs, at most ``limit``. Raises :class:`JournalError`.
 
     Searched are ids, symbol, reference, state and reason; capitals of the Latin alphabet count as small letters.
+    Entries that stand as one of ``standings`` are found, too: the disk does not know the words that a page shows.
     """
     found: list[JournalRow] = []
     before: Place | None = END
     while before is not None and len(found) < limit:
-        rows, before = await journal.read(_Stretch(journal.account, search, before, limit - len(found)))
+        rows, before = await journal.read(_Stretch(journal.account, search, standings, before, limit - len(found)))
         found += rows
     return found
 
@@ -78,6 +82,7 @@ class _Stretch:
 
     account: str
     search: str
+    standings: Collection[Standing]
     before: Place
     limit: int
 
@@ -94,8 +99,11 @@ class _Stretch:
             where += " AND (time, rowid) >= (?, ?)"
             values += edge
         if self.search:
-            where += " AND (" + " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in SEARCHED) + ")"
+            fits = [f"{column} LIKE ? ESCAPE '\\'" for column in SEARCHED]
+            fits += ["(step, state) = (?, ?)"] * len(self.standings)
+            where += f" AND ({' OR '.join(fits)})"
             values += [_pattern(self.search)] * len(SEARCHED)
+            values += [text for step, state in self.standings for text in (step.value, state.name)]
         query = f"SELECT {COLUMNS} FROM orders WHERE {where} {NEWEST_FIRST} LIMIT ?"
         rows = connection.execute(query, (*values, self.limit))
         return [_row(row) for row in rows], edge

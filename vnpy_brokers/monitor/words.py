@@ -10,7 +10,7 @@ from vnpy_brokerkit.async_gateway import database_zone
 from vnpy_brokerkit.findings import Kind, Report
 from vnpy_brokerkit.health import Health
 from vnpy_brokerkit.i18n import N_, _
-from vnpy_brokerkit.journal_reader import JournalRow
+from vnpy_brokerkit.journal_reader import Standing
 from vnpy_brokerkit.journal_rows import Step
 from vnpy_brokerkit.lifecycle import STATE2VT, State
 
@@ -94,10 +94,17 @@ def report_rows(gateway_name: str, report: Report) -> list[tuple[str, ...]]:
     return rows or [(*head, _("一致"), "", "", "")]
 
 
-def order_state(row: JournalRow) -> str:
+def order_state(step: Step, state: State) -> str:
     """Where an attempt at an order stands."""
-    if row.step is Step.REFUSED:
+    if step is Step.REFUSED:
         return _("未发出")
-    if row.state is State.UNKNOWN:
+    if state is State.UNKNOWN:
         return _("结果未知")
-    return str(STATE2VT[row.state].value)
+    return str(STATE2VT[state].value)
+
+
+def standings(text: str) -> list[Standing]:
+    """What stands so that the text occurs in its word; none for no text."""
+    wanted = text.casefold()
+    every = ((step, state) for step in Step for state in State)
+    return [standing for standing in every if wanted and wanted in order_state(*standing).casefold()]

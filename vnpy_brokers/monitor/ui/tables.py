@@ -14,7 +14,7 @@ from vnpy_brokerkit.i18n import N_, _
 from vnpy_brokerkit.journal_reader import JournalRow
 from vnpy_brokerkit.tracker import plain_text
 
-from ..words import Marked, order_state, report_rows
+from ..words import Marked, order_state, report_rows, standings
 
 DISPLAY, TOOL_TIP = int(QtCore.Qt.ItemDataRole.DisplayRole), int(QtCore.Qt.ItemDataRole.ToolTipRole)
 """Qt asks a thousand times for a screenful, with bare numbers: what it asks is looked up once."""
@@ -56,7 +56,11 @@ MOST_ROWS = 5000
 """Entries that the journal's table shows."""
 TYPING_MS = 300
 POLL_MS = 100
+TOGETHER_POLLS = 10
+"""So many looks for all answers; then those that are there are shown without the others."""
 RENEW_MS = 3000
+PENDING_RENEWALS = 5
+"""After so many of these a journal that has not answered is asked anew, with the others."""
 
 
 class RowsModel(QtCore.QAbstractTableModel):
@@ -183,6 +187,10 @@ class JournalView(QtWidgets.QWidget):
         super().__init__(parent)
         self._gateways = gateways
         self._pending: dict[str, Future[list[JournalRow]]] = {}
+        self._found: list[tuple[JournalRow, str]] = []
+        self._problems: list[str] = []
+        self._looks, self._renewals = 0, 0
+        """At the present search: how often answers were looked for, and how often it would have been time to renew."""
         self._searched = ""
         self._seen: object = None
         """What was read last: the text that was searched for, and how far each journal was."""
@@ -220,9 +228,16 @@ class JournalView(QtWidgets.QWidget):
         """Ask for the newest entries with the text that is searched for."""
         for future in self._pending.values():
             future.cancel()
-        self._searched = self.search_line.text().strip()
+        self._searched = text = self.search_line.text().strip()
         self._seen = self._state()
-        asked = {name: gateway.read_journal(self._searched, MOST_ROWS) for name, gateway in self._gateways().items()}
+        self._found, self._problems = [], []
+        self._looks = self._renewals = 0
+        words = standings(text)
+        asked = {
+            # The column of the gateways is searched as well: their names are in no journal.
+            name: gateway.read_journal("" if text.casefold() in name.casefold() else text, MOST_ROWS, words)
+            for name, gateway in self._gateways().items()
+        }
         self._pending = {name: future for name, future in asked.items() if future is not None}
         if self._pending:
             self._poll.start()
@@ -230,7 +245,8 @@ class JournalView(QtWidgets.QWidget):
             self._show([], _("没有打开的委托日志；连接后显示"))
 
     def _renew_idle(self) -> None:
-        if not self._pending and self._seen != self._state():
+        self._renewals += 1
+        if (not self._pending or self._renewals >= PENDING_RENEWALS) and self._seen != self._state():
             self.renew()
 
     def _state(self) -> object:
@@ -239,29 +255,35 @@ class JournalView(QtWidgets.QWidget):
         return self.search_line.text().strip(), commits
 
     def _collect(self) -> None:
-        """Take the answers when all of them are there."""
-        if not all(future.done() for future in self._pending.values()):
+        """Take the answers that are there: all at once, unless one keeps the others waiting."""
+        self._looks += 1
+        there = [name for name, future in self._pending.items() if future.done()]
+        for name in there:
+            self._take(name, self._pending.pop(name))
+        if not self._pending:
+            self._poll.stop()
+        elif self._looks != TOGETHER_POLLS and not (there and self._looks > TOGETHER_POLLS):
             return
-        self._poll.stop()
-        answers, self._pending = self._pending, {}
-        found: list[tuple[JournalRow, str]] = []
-        problem = ""
-        for name, future in answers.items():
-            if future.cancelled():
-                continue  # the gateway was closed meanwhile
-            error = future.exception()
-            if error:
-                problem = _("读取{}的委托日志失败：{}").format(name, error)
-            else:
-                found += [(row, name) for row in future.result()]
-        found.sort(key=lambda entry: entry[0].time, reverse=True)
+        self._found.sort(key=lambda entry: entry[0].time, reverse=True)
         nothing = _("没有包含“{}”的委托").format(self._searched) if self._searched else _("还没有委托")
-        self._show(_Texts(found[:MOST_ROWS]), problem or nothing)
+        self._show(_Texts(self._found[:MOST_ROWS]), nothing)
 
-    def _show(self, rows: Sequence[Row], empty: str) -> None:
-        self.table.show_rows(rows, empty)
+    def _take(self, name: str, future: Future[list[JournalRow]]) -> None:
+        if future.cancelled():
+            return  # the gateway was closed meanwhile
+        error = future.exception()
+        if error:
+            self._problems.append(_("读取{}的委托日志失败：{}").format(name, error))
+        else:
+            self._found += [(row, name) for row in future.result()]
+
+    def _show(self, rows: Sequence[Row], nothing: str) -> None:
+        waiting = [_("{}的委托日志尚未读出").format(name) for name in self._pending]
+        lacking = _("；").join([*self._problems, *waiting])
+        self.table.show_rows(rows, lacking or nothing)
         text = _("最新{}条") if len(rows) == MOST_ROWS else _("{}条")
-        self.count_label.setText(text.format(len(rows)) if rows else "")
+        count = text.format(len(rows)) if rows else ""
+        self.count_label.setText(_("；").join(filter(None, [lacking if rows else "", count])))
 
     def _timer(self, interval_ms: int, work: Callable[[], None], *, once: bool = False) -> QtCore.QTimer:
         timer = QtCore.QTimer(self)
@@ -280,7 +302,7 @@ def _texts(row: JournalRow, gateway_name: str) -> Row:
         _number(row.price),
         _number(row.volume),
         _number(row.traded),
-        order_state(row),
+        order_state(row.step, row.state),
         row.reason,
         row.orderid,
         row.reference,
