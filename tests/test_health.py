@@ -160,6 +160,15 @@ def test_an_order_that_waits_for_its_checks_is_stopped_too(either: Rig) -> None:
     assert "紧急停止" in (refused.extra or {})["reason"]
 
 
+def test_what_is_to_be_loaded_and_is_none_of_its_contracts_is_one_line(either: Rig) -> None:
+    """Nobody would learn else why a contract is missing; what another gateway's strategies name is no matter."""
+    either.connect(预加载合约="nonsense， 700.HK; FOO.LME")
+    line = either.wait_log("预加载合约")
+    assert all(name in line for name in ("nonsense", "FOO.LME", either.name))
+    assert "700" not in line
+    assert either.main.get_contract("00700.SEHK") is not None
+
+
 def test_the_journal_is_found_by_any_text(either: Rig) -> None:
     assert either.gateway.read_journal() is None
     either.connect()

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Future
 from copy import copy
 from datetime import datetime, timedelta
@@ -351,6 +351,12 @@ class AsyncGateway(BaseGateway):
     def log(self, text: str) -> None:
         """Write one line to vn.py's log, without the secrets."""
         self.write_log(mask(text, *self.secrets))
+
+    def tell_ignored(self, preload: Iterable[str]) -> None:
+        """Write one line on what 预加载合约 names and this gateway has not, if there is anything."""
+        names = _("、").join(preload)
+        if names:
+            self.log(_("“预加载合约”中的{}不是{}的合约，已忽略；请检查代码和交易所").format(names, self.gateway_name))
 
     def refuse(self, order: TrackedOrder, reason: str) -> None:
         """Close an order that did not leave, in words."""

@@ -247,6 +247,7 @@ class IbkrSession(Session):
         if data_lost:
             await rooms.market_data.resubscribe()
         if first:
+            self._gateway.tell_ignored(name for name in self._settings.preload if self._key_of(name) is None)
             named = self._named()
             await rooms.contracts.ensure(named)
             for symbol, exchange in named:

@@ -367,12 +367,21 @@ class VbrokersSession(Session):
         keys += [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
         keys += [(order.symbol, order.exchange) for order in self._gateway.tracker.active()]
         if first:
-            for vt_symbol in (*self._settings.preload, *symbols_in_use(TEMP_DIR)):
-                with contextlib.suppress(SymbolError):  # not an instrument of ours: another gateway's, or odd text
-                    symbol, _dot, exchange = canonical_vt(vt_symbol).rpartition(".")
-                    keys.append((symbol, Exchange(exchange)))
+            preload = {name: self._key_of(name) for name in self._settings.preload}
+            self._gateway.tell_ignored(name for name, key in preload.items() if key is None)
+            named = (*preload.values(), *map(self._key_of, symbols_in_use(TEMP_DIR)))
+            keys += [key for key in named if key]
         wanted = [key for key in keys if key[1] in EXCHANGE2MARKET]
         return [key for key in wanted if EXCHANGE2MARKET[key[1]].code in self._markets]
+
+    def _key_of(self, vt_symbol: str) -> Key | None:
+        """An instrument as a person wrote it; ``None`` for what is none of ours: another gateway's, or odd text."""
+        with contextlib.suppress(SymbolError):
+            symbol, _dot, exchange = canonical_vt(vt_symbol).rpartition(".")
+            market = EXCHANGE2MARKET.get(Exchange(exchange))
+            if market and market.code in self._settings.markets:
+                return symbol, Exchange(exchange)
+        return None
 
     def _is_up(self) -> bool:
         return self._rooms is not None and self._rooms.connection.phase is Phase.UP and not self._first
