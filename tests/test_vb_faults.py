@@ -12,6 +12,8 @@ from vnpy.trader.constant import Direction, OrderType, Status
 from vnpy.trader.event import EVENT_TICK
 
 from tests.harness import SHORT, Rig
+from vnpy_vbrokers.errors import error_for
+from vnpy_vbrokers.order_lists import ORDERS_TODAY
 
 PLACE = "/trade/TradeEntrust"
 
@@ -140,6 +142,33 @@ def test_an_order_that_never_arrived_is_settled_as_rejected_and_not_earlier(rig:
     assert rig.gateway.clock.monotonic() - sent >= rig.gateway.timing.settle_after
     assert rig.sim.wire()["vbrokers"][PLACE] == 1
     assert rig.sim.state()["vbrokers"]["orders"] == []
+
+
+def test_a_market_whose_list_is_refused_hides_no_order_of_another(rig: Rig) -> None:
+    """Hong Kong is read first; what is unknown in New York is settled all the same."""
+    ready(rig)
+    rig.wait_log("对账（连接）")
+    wire = rig.gateway.session._rooms.connection._wire
+    read = wire.read
+
+    async def refusing(route: str, params: dict[str, Any]) -> Any:
+        if route == ORDERS_TODAY and params["exchangeType"] == "K":
+            raise error_for("1008 港股暂不可查", about=route, mutation=False)
+        return await read(route, params)
+
+    wire.read = refusing
+    rig.sim.faults([fault("push", mode="lose", times=100)])
+    phone = rig.sim.order("IBM.SMART", "LONG", 10, "95", broker="vbrokers")
+    rig.wait_status(f"VBROKERS.VB{phone}", Status.NOTTRADED)
+    rig.sim.faults([fault("drop", when={"message": PLACE, "phase": "after"})])
+    found = rig.send("IBM.SMART", Direction.LONG, 11, 95)
+    rig.wait_log("结果未知")
+    wire.read = read
+    rig.wait_log("已恢复")
+    wire.read = refusing
+    rig.wait_status(found, Status.NOTTRADED)
+    wire.read = read
+    rig.wait_equal()
 
 
 def test_of_two_identical_unknowns_and_one_row_the_oldest_matches(rig: Rig) -> None:

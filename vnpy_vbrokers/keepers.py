@@ -121,12 +121,16 @@ class Keepers:
             if wanted.is_set() or not sync.behind or self._is_overdue(rooms):
                 wanted.clear()
                 self._last_round = self._clock.monotonic()
+                compared = False
                 async with self._rounds.surviving():
                     await sync.reconcile()
-                    await sync.settle_unknown()
-                    self.close_round(rooms)
-                    self._looked.clear()
-                    failed = False
+                    compared = True
+                async with self._rounds.surviving():
+                    await sync.settle_unknown()  # also where the list of another market can't be read
+                    if compared:
+                        self.close_round(rooms)
+                        self._looked.clear()
+                        failed = False
             else:
                 async with self._rounds.surviving():
                     await sync.read_on()

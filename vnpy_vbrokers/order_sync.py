@@ -30,7 +30,7 @@ from .fill_sync import FillSync
 from .order_lists import STATUS2HAPPENING, Page, Read, orders_of, orders_today, read_orders_by_id, report_of_row
 from .order_pages import OrderPages, Take
 from .orders import Orders, Outlet
-from .settling import Settling
+from .settling import UNREACHABLE, Settling
 from .wire.schema import OrderRow
 from .wire.values import parse_date
 
@@ -121,19 +121,25 @@ class OrderSync:
         """Bring the engine to the newest of the broker's lists: orders, then fills. Raises :class:`BrokerError`."""
         async with self._reading:
             self._sound, sound = False, True
+            failure: BrokerError | None = None
             for market in list(self._markets()):
                 try:
                     sound = await self._look(market) and sound
                     sound = await self._read_fills(market) and sound
                 except PermissionDenied as error:
                     self._denied(market, error)
-                except BrokerError:
+                except BrokerError as error:
                     self._want_again()
-                    raise
+                    if isinstance(error, UNREACHABLE):
+                        raise
+                    # One market's list that is refused must not hide the others' orders.
+                    failure, sound = failure or error, False
             self._sound = sound
         for order in self._tracker.active():
             if order.cancel_wanted and order.broker_id:
                 await self._orders.cancel(order.orderid)
+        if failure:
+            raise failure
 
     async def settle_unknown(self) -> None:
         """Settle what is unknown and old enough. Raises :class:`BrokerError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from vnpy_brokerkit.clock import Clock
+from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, LoginFailed, TimedOut
 from vnpy_brokerkit.findings import Kind
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import State
@@ -14,6 +15,9 @@ from vnpy_brokerkit.tracker import TrackedOrder
 
 from .contracts import EXCHANGE2MARKET
 from .orders import UNDECIDABLE, Orders, Outlet
+
+UNREACHABLE = (ConnectionFailed, LoginFailed, TimedOut)
+"""What concerns the whole Gateway; other errors of a list are its market's alone."""
 
 
 class Settling:
@@ -42,15 +46,26 @@ class Settling:
         for order in self._orders.unsettled():
             if likeness(order) not in young:
                 by_market.setdefault(EXCHANGE2MARKET[order.exchange].code, []).append(order)
+        failure: BrokerError | None = None
         for market, orders in by_market.items():
-            if not await self._read_all(market, orders):
-                continue
-            await self._clock.sleep(self._timing.settle_apart)
-            if await self._read_all(market, orders):
-                # Another one like it may have come to wait meanwhile, and its two reads are still to come: they wait.
-                judged = {order.orderid for order in orders}
-                others = {likeness(order) for order in self._orders.waiting() if order.orderid not in judged}
-                await self._decide([o for o in orders if o.state is State.UNKNOWN and likeness(o) not in others])
+            try:
+                await self._settle_market(market, orders)
+            except BrokerError as error:
+                if isinstance(error, UNREACHABLE):
+                    raise
+                failure = failure or error
+        if failure:
+            raise failure
+
+    async def _settle_market(self, market: str, orders: Sequence[TrackedOrder]) -> None:
+        if not await self._read_all(market, orders):
+            return
+        await self._clock.sleep(self._timing.settle_apart)
+        if await self._read_all(market, orders):
+            # Another one like it may have come to wait meanwhile, and its two reads are still to come: they wait.
+            judged = {order.orderid for order in orders}
+            others = {likeness(order) for order in self._orders.waiting() if order.orderid not in judged}
+            await self._decide([o for o in orders if o.state is State.UNKNOWN and likeness(o) not in others])
 
     def _young(self) -> set[Key]:
         """While an order still waits for its answer, a row like it may be its own: its likes wait, too."""
