@@ -409,6 +409,28 @@ def test_a_cancel_whose_reply_is_lost_is_not_sent_twice(rig: Rig) -> None:
     assert rig.sim.wire()["vbrokers"]["/trade/TradeCancelEntrust"] == 1
 
 
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_cancel_that_never_arrived_is_told_and_not_sent_again(rig: Rig, all_of_them: bool) -> None:
+    """Whoever wanted the order gone must not believe that it is."""
+    route = "/trade/TradeBatchCancelEntrust" if all_of_them else "/trade/TradeCancelEntrust"
+    ready(rig)
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(order, Status.NOTTRADED)
+    rig.sim.faults([fault("drop", when={"message": route})])
+    if all_of_them:
+        rig.gateway.cancel_all("P")
+    else:
+        rig.cancel(order)
+    rig.wait_log("结果未知")
+    rig.wait_log("没有生效")
+    rig.wait_equal()
+    assert rig.sim.wire()["vbrokers"][route] == 1
+    rig.cancel(order)
+    rig.wait_status(order, Status.CANCELLED)
+    rig.wait_equal()
+    assert sum("没有生效" in line for line in rig.seen.log_lines()) == 1
+
+
 def test_a_cancel_before_the_number_is_known_is_sent_when_it_is(rig: Rig) -> None:
     ready(rig)
     rig.sim.faults([fault("delay", ms=500, when={"message": PLACE, "phase": "before"})])

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from vnpy.trader.constant import OrderType
 
+from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, UnknownOutcome
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.lifecycle import State
+from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder, plain_text
 
 from .contracts import EXCHANGE2MARKET, MARKETS, to_code
@@ -39,6 +41,8 @@ class Cancels:
         kind_of: Callable[[str], str | None],
         wanted: asyncio.Event,
         cancel_external: bool,
+        clock: Clock,
+        timing: Timing,
     ) -> None:
         self._outlet = outlet
         self._tracker = outlet.tracker
@@ -46,7 +50,11 @@ class Cancels:
         self._kind_of = kind_of
         self._wanted = wanted
         self._cancel_external = cancel_external
+        self._clock = clock
+        self._timing = timing
         self._under_way: set[str] = set()
+        self._doubtful: dict[str, float] = {}
+        """By local id, the monotonic second of a cancel whose outcome is not known: the lists tell what it did."""
 
     async def cancel(self, orderid: str) -> None:
         """Cancel one order; where that can't be done yet, as soon as it can."""
@@ -72,6 +80,7 @@ class Cancels:
         if order.orderid in self._under_way:
             return
         self._under_way.add(order.orderid)
+        self._doubtful.pop(order.orderid, None)
         order.cancel_wanted = False
         market = EXCHANGE2MARKET[order.exchange]
         params = {
@@ -89,6 +98,7 @@ class Cancels:
             self._want_cancel(order)
             self._outlet.log(_("委托{}的撤单未能发出（{}），恢复连接后自动发出").format(order.orderid, error.text))
         except UnknownOutcome as error:
+            self._doubtful[order.orderid] = self._clock.monotonic()
             self._outlet.log(_("委托{}的撤单结果未知（{}），将按券商委托列表核实").format(order.orderid, error.text))
         except BrokerError as error:
             self._outlet.log(_("委托{}的撤单被拒绝：{}").format(order.orderid, error.text))
@@ -96,6 +106,16 @@ class Cancels:
             self._under_way.discard(order.orderid)
             self._outlet.note(order)
             self._wanted.set()
+
+    def tell_without_effect(self) -> None:
+        """The lists were read whole: who waits for a cancel that did nothing must know, for it is not sent again."""
+        for orderid, at in list(self._doubtful.items()):
+            order = self._tracker.get(orderid)
+            if order is None or not order.active:
+                del self._doubtful[orderid]
+            elif self._clock.monotonic() - at > self._timing.settle_after:
+                del self._doubtful[orderid]
+                self._outlet.log(_("委托{}的撤单没有生效，委托在券商处仍有效；请再次撤单").format(orderid))
 
     async def cancel_all(self, market: str) -> None:
         """Cancel our working orders of one market in one request, never with an empty list.
@@ -120,6 +140,8 @@ class Cancels:
         try:
             reply = parse_batch_cancel(await self._mutate(CANCEL_MANY, params))
         except BrokerError as error:
+            if isinstance(error, UnknownOutcome):
+                self._doubtful |= {order.orderid: self._clock.monotonic() for order in orders}
             self._outlet.log(_("{}全撤失败或结果未知：{}").format(_(MARKETS[market].name), error.text))
         else:
             for failed in reply.fail_cancel_entrust.rows:

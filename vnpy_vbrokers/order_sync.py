@@ -140,6 +140,8 @@ class OrderSync:
                 await self._orders.cancel(order.orderid)
         if failure:
             raise failure
+        if sound:
+            self._orders.cancels.tell_without_effect()
 
     async def settle_unknown(self) -> None:
         """Settle what is unknown and old enough. Raises :class:`BrokerError`."""

@@ -90,7 +90,13 @@ class Orders:
         self.wanted = asyncio.Event()
         """Set when the lists should be read soon."""
         self.cancels = Cancels(
-            outlet, mutate=mutate, kind_of=self.kinds.get, wanted=self.wanted, cancel_external=settings.cancel_external
+            outlet,
+            mutate=mutate,
+            kind_of=self.kinds.get,
+            wanted=self.wanted,
+            cancel_external=settings.cancel_external,
+            clock=clock,
+            timing=timing,
         )
 
     # ------------------------------------------------------------------ sending
