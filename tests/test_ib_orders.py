@@ -404,6 +404,8 @@ def test_an_order_held_for_transmit_works_once_a_person_pressed_it() -> None:
         rig.sim.faults([fault("hold", when={"message": "placeOrder"})])
         order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
         rig.wait_log("Transmit")
+        rig.gateway.reconcile()
+        assert rig.wait_log("对账（人工）") == f"对账（人工）：未知1笔（{order.partition('.')[2]}）"
         rig.sim.clear_faults()
         rig.wait_status(order, Status.NOTTRADED)
         rig.wait_equal()

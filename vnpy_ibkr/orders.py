@@ -143,6 +143,10 @@ class Orders:
         """An order that gets no answer is probably waiting in TWS for a person."""
         await self._clock.sleep(self._timing.held_line)
         if order.state in (State.SENDING, State.UNKNOWN) and not order.broker_id:
+            if order.state is State.SENDING:
+                # Nobody can say that engine and broker agree about it.
+                self._tracker.happen(order, Happening.LOST)
+                self._outlet.push_order(order)
             self._outlet.log(
                 _(
                     "委托{} {}在TWS中没有回应，可能等待人工点击Transmit；请在TWS处理，"
