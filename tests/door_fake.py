@@ -51,6 +51,7 @@ class FakeGateway(BaseGateway):
         self.setting: dict[str, Any] = {}
         self.subscribed: list[str] = []
         self.orders: dict[str, OrderData] = {}
+        self.held: dict[str, float] = {}
         self.closed = 0
 
     def connect(self, setting: dict[str, Any]) -> None:
@@ -94,13 +95,18 @@ class FakeGateway(BaseGateway):
         return order.vt_orderid
 
     def push_order(self, order: OrderData, status: Status, traded: float = 0) -> None:
-        """Push a copy in a new state."""
+        """Push a copy in a new state, and the position that it makes."""
+        bought = traded - order.traded
         order.status, order.traded = status, traded
         copy = OrderData(
             self.gateway_name, order.symbol, order.exchange, order.orderid, order.type, order.direction, order.offset,
             order.price, order.volume, traded, status, datetime.now(timezone.utc), order.reference,
         )  # fmt: skip
         self.on_order(copy)
+        if bought:
+            held = self.held.get(order.symbol, 0) + (bought if order.direction is Direction.LONG else -bought)
+            self.held[order.symbol] = held
+            self.on_position(PositionData(self.gateway_name, order.symbol, order.exchange, Direction.NET, held))
 
     def fill(self, order: OrderData) -> None:
         trade = TradeData(self.gateway_name, order.symbol, order.exchange, order.orderid, f"{order.orderid}-1")

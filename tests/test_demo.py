@@ -12,7 +12,16 @@ from vnpy.event import EVENT_TIMER, Event, EventEngine
 from vnpy.trader.constant import Direction, Exchange, Interval, Product, Status
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.event import EVENT_LOG
-from vnpy.trader.object import BarData, ContractData, HistoryRequest, OrderData, OrderRequest, TickData
+from vnpy.trader.gateway import BaseGateway
+from vnpy.trader.object import (
+    BarData,
+    ContractData,
+    HistoryRequest,
+    OrderData,
+    OrderRequest,
+    PositionData,
+    TickData,
+)
 from vnpy.trader.utility import TRADER_DIR
 from vnpy_ctastrategy.base import APP_NAME
 
@@ -21,6 +30,7 @@ from tests.door_fake import ASK, BID, SYMBOLS, FakeGateway
 from vnpy_brokerkit.history import StrategyInitStopped
 from vnpy_brokers.demo import (
     MAX_ORDERS,
+    POSITION_WAIT,
     REPRICE_AFTER,
     DemoScript,
     Plan,
@@ -116,6 +126,28 @@ def test_it_buys_at_the_ask_and_sells_at_the_bid(stand: Stand) -> None:
     assert stand.stage is Stage.DONE
     assert stand.script.finished.is_set()
     assert len(stand.gateway.orders) == 2
+
+
+def test_what_was_bought_is_seen_as_a_position_before_it_is_sold(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[PositionData] = []
+    stand.connect()
+    monkeypatch.setattr(stand.gateway, "on_position", told.append)
+    stand.events.timer()
+    stand.gateway.fill(stand.gateway.last_order())
+    stand.events.timer(2)
+    assert len(stand.gateway.orders) == 1
+    BaseGateway.on_position(stand.gateway, told[-1])
+    stand.events.timer()
+    assert stand.gateway.last_order().direction is Direction.SHORT
+
+
+def test_a_position_that_nobody_tells_is_not_waited_for_for_ever(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand.connect()
+    monkeypatch.setattr(stand.gateway, "on_position", lambda position: None)
+    stand.events.timer()
+    stand.gateway.fill(stand.gateway.last_order())
+    stand.events.timer(POSITION_WAIT + 1)
+    assert stand.gateway.last_order().direction is Direction.SHORT
 
 
 def test_it_waits_for_the_gateway_before_it_subscribes(stand: Stand) -> None:

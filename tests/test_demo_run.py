@@ -106,6 +106,9 @@ def test_the_demo_trades_on_the_simulator_and_touches_nothing_else(home: Path, t
             of_leg = [trade for trade in trades if (trade["vt_symbol"], trade["direction"]) == (vt_symbol, direction)]
             assert sum(trade["volume"] for trade in of_leg) == 100
             assert len({trade["vt_tradeid"] for trade in of_leg}) == len(of_leg)
+        held = [e["volume"] for e in events if e["event"] == "position" and e["vt_symbol"] == vt_symbol]
+        assert 100 in held, held
+        assert held[-1] == 0
     script = [event["msg"] for event in events if event["event"] == "log" and event["gateway"] == "DEMO"]
     assert any("脚本结束" in line for line in script)
     assert "已在 SPY.SMART 启动" in script[-1]

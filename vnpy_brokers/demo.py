@@ -33,6 +33,8 @@ REFERENCE = "demo"
 REPRICE_AFTER = 5
 SUBSCRIBE_AGAIN_AFTER = 5
 NO_QUOTE_LINE_AFTER = 30
+POSITION_WAIT = 5
+"""What was bought is seen as a position before it is sold; one that nobody tells is not waited for any longer."""
 
 MAX_ORDERS = 6  # of one stage of one leg
 BELOW = Decimal("0.97")
@@ -120,6 +122,7 @@ class Leg:
     orders_sent: int = 0
     vt_orderid: str = ""
     age: int = 0
+    waited: int = 0
 
 
 @dataclass
@@ -249,7 +252,19 @@ class DemoScript(BaseEngine):
         if leg.stage is Stage.WAITING:
             self._move(leg, Happening.QUOTED)
             leg.remaining = leg.trade.volume or contract.min_volume
+        if leg.stage is Stage.SELLING and leg.waited < POSITION_WAIT and not self._is_held(leg):
+            leg.waited += 1
+            return
         self._send(leg, tick, contract)
+
+    def _is_held(self, leg: Leg) -> bool:
+        """Whether the engine has been told a position of what a leg is to sell."""
+        return any(
+            position.gateway_name == leg.gateway_name
+            and position.vt_symbol == leg.trade.vt_symbol
+            and position.volume >= leg.remaining
+            for position in self.main_engine.get_all_positions()
+        )
 
     def _sent_to_rest(self, gateway_name: str, trade: Trade) -> bool:
         """Send an order that rests, once there is a quote; tell whether nothing more is to be done for it."""
