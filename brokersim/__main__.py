@@ -22,6 +22,7 @@ from brokersim.faults import BadFault, Fault
 from brokersim.faults import parse as parse_faults
 from brokersim.half import BadCall, OpeningPosition, Options
 from brokersim.positions import parse as parse_positions
+from brokersim.replay import DataError
 from brokersim.server import HALVES, serve
 
 POSITIONS_HELP = (
@@ -179,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         asyncio.run(_run(_options(arguments), arguments.until_stdin_closes))
-    except (BadCall, BadFault, OSError) as error:  # a taken port and a file that cannot be read are OSErrors
+    except (BadCall, BadFault, DataError, OSError) as error:  # a taken port and an unreadable file are OSErrors
         sys.stderr.write(f"brokersim: {error}\n")
         return 2
     return 0

@@ -27,7 +27,7 @@ from brokersim.model import Bar, Instrument, Interval, Quote, Segment
 from brokersim.pacing import Pacer
 from brokersim.player import Player, Print
 from brokersim.prices import Grid, bands_of, to_points, to_price
-from brokersim.replay import FileSeries, find_files
+from brokersim.replay import DataError, FileSeries, find_files
 from brokersim.series import MINUTE_MS, Minute, Series, merge
 from brokersim.sessions import (
     MILLISECOND,
@@ -73,9 +73,7 @@ class Market:
         self._files = find_files(Path(data)) if data is not None else {}
         self.instruments: dict[str, Instrument] = {
             **{vt_symbol: listing.instrument for vt_symbol, listing in self._listings.items()},
-            **{
-                vt_symbol: instrument_of_file(vt_symbol) for vt_symbol in self._files if vt_symbol not in self._listings
-            },
+            **{vt_symbol: _of_file(vt_symbol) for vt_symbol in self._files if vt_symbol not in self._listings},
         }
         self._series: dict[str, Series] = {}
         self._players: dict[str, Player] = {}
@@ -83,8 +81,9 @@ class Market:
         self._due: list[tuple[int, str]] = []
         self._stepping = False
         self._rules_date = clock.now().date()
+        earliest_open = self._earliest_open()  # in any case: a file that holds no day is found here, not in a trade
         if clock.mode == "data" and not clock.started:
-            clock.set(self._earliest_open())
+            clock.set(earliest_open)
             self._rules_date = clock.now().date()
         self._anchor = clock.now()
         self._origin = clock.unpaused()
@@ -356,3 +355,10 @@ def _usual_spread(listing: Listing, grid: Grid) -> int:
     """Ticks between bid and ask: about one basis point of the price, at least one tick."""
     points = to_points(listing.price)
     return max(1, points // 10_000 // grid.tick(points))
+
+
+def _of_file(vt_symbol: str) -> Instrument:
+    try:
+        return instrument_of_file(vt_symbol)
+    except ValueError as error:
+        raise DataError(f"data file of {error}") from error

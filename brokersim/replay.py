@@ -80,7 +80,10 @@ class FileSeries:
             first = _last_row(self._files.minutes)
         if first is None:
             raise DataError(f"{self._files.ticks or self._files.minutes} holds no rows")
-        return local_date(_stamp(first[0]), self._instrument.zone)
+        try:
+            return local_date(_stamp(first[0]), self._instrument.zone)
+        except ValueError as error:
+            raise DataError(f"{self._files.ticks or self._files.minutes}: {error}") from error
 
     def day(self, on: date) -> Day | None:
         return self._all().get(on)

@@ -100,6 +100,24 @@ def test_taken_port_is_one_line_and_exit_2() -> None:
         assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("clock", ["wall", "data"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("IBM.SMART.1m.csv", ""),
+        ("IBM.SMART.1m.csv", "time,open,high,low,close,volume,bid,bid_size,ask,ask_size\nyesterday,1,2\n"),
+        ("NOWHERE.1m.csv", "time\n"),
+        ("IBM.MOON.1m.csv", "time\n"),
+        ("IBM.SMART.tick.csv.gz", "not packed"),
+    ],
+)
+def test_a_data_file_that_is_none_is_one_line_and_exit_2(tmp_path: Path, name: str, content: str, clock: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    code, err = refused("--data", str(tmp_path), "--clock", clock)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "Traceback" not in err
+
+
 def test_files(tmp_path: Path) -> None:
     positions, faults = tmp_path / "positions.json", tmp_path / "faults.json"
     row = {"broker": "vbrokers", "account": "VBROKERS", "vt_symbol": "AAPL.SMART", "volume": 7, "price": 101.5}
