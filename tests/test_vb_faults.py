@@ -520,3 +520,13 @@ def test_one_code_that_the_broker_refuses_costs_the_others_nothing(rig: Rig) -> 
     rig.connect(市场="美股", 预加载合约=",".join(names))
     for vt_symbol in names:
         assert rig.main.get_contract(vt_symbol), vt_symbol
+
+
+def test_a_right_to_quotes_that_is_lost_is_one_line(rig: Rig) -> None:
+    ready(rig)
+    rig.sim.faults([refused("/hq/BasicQot", "1006", times=1)])
+    assert "IBM" in rig.wait_log("没有行情权限")
+    asked = rig.sim.wire()["vbrokers"]["/hq/BasicQot"]
+    rig.wait(lambda: rig.sim.wire()["vbrokers"]["/trade/TradeQueryMarginFundInfo"] > 12, "some rounds")
+    assert rig.sim.wire()["vbrokers"]["/hq/BasicQot"] == asked
+    assert sum("没有行情权限" in line for line in rig.seen.log_lines()) == 1

@@ -111,6 +111,13 @@ def test_an_unknown_symbol_is_one_line_that_names_it(rig: Rig) -> None:
     assert "NOSUCH.SMART" in rig.wait_log("找不到合约")
 
 
+def test_what_is_preloaded_and_can_not_be_is_named(rig: Rig) -> None:
+    rig.connect(预加载合约="ABC.XYZ，ES-202612-USD-FUT.CME,NOSUCH.SMART,brk.b,700.HK,600519.SH", 市场="港股+美股")
+    assert {c.vt_symbol for c in rig.main.get_all_contracts()} >= {"BRK-B.SMART", "00700.SEHK"}
+    for written in ("ABC.XYZ", "ES-202612-USD-FUT.CME", "NOSUCH.SMART", "600519.SH"):
+        assert sum(written in line for line in rig.seen.log_lines()) == 1, written
+
+
 @pytest.mark.parametrize(
     ("vt_symbol", "volume", "price", "type", "words"),
     [

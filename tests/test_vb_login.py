@@ -60,6 +60,17 @@ def test_the_latch_opens_by_changed_settings_and_by_a_person() -> None:
         assert other.connects == 1
 
 
+def test_a_login_that_somebody_displaces_says_nothing_about_the_password() -> None:
+    with Rig() as rig:
+        displaced = {"broker": "vbrokers", "do": "error", "code": "1013", "when": {"message": LOGIN}, "times": 2}
+        rig.sim.faults([displaced])
+        rig.main.connect(rig.setting(), "VBROKERS")
+        rig.wait_log("合约信息查询成功")
+        assert logins(rig) == 3
+        assert not (TEMP_DIR / "vbrokers_latch.json").exists()
+        assert not any("交易登录被拒绝" in line for line in rig.seen.log_lines())
+
+
 @pytest.mark.parametrize("key", ["", "short", "m+qS04/2CH1OweCnmXZ3", "é" * 32])
 def test_a_key_that_is_none_is_said_and_nothing_is_sent(key: str) -> None:
     with Rig() as rig:

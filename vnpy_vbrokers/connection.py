@@ -291,6 +291,8 @@ class Connection:
         except (ConnectionFailed, UnknownOutcome, ProtocolError):
             raise
         except BrokerError as error:
+            if error.code == DISPLACED:
+                raise  # nor does this, and who is in does not let us: tried later, ever more seldom
             if may_ask_again(error) or error.code in NOT_THE_PASSWORD:
                 raise ConnectionFailed(error.text, about=LOGIN, code=error.code) from None
             self._refused = LoginFailed(error.text, about=LOGIN, code=error.code)

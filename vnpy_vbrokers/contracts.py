@@ -319,7 +319,9 @@ class Contracts:
             for known in (self._known.get(key) for key in wanted)
             if known and known.quoted
         ]
-        found, _denied = await self._ask_batch(asked)
+        found, denied = await self._ask_batch(asked)
+        for key in denied:
+            self._known[key] = replace(self._known[key], quoted=False)  # one line, until a person connects again
         rows: Rows = {}
         for key, (row, data_type) in found.items():
             rows[key] = row
