@@ -6,6 +6,7 @@ One :class:`Board` per instrument merges what arrives (a quote push carries few 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -73,6 +74,8 @@ class MarketData:
         self._missing: set[Key] = set()
         self._limit_told = False
         self._patience = Patience(timing.repeat_line, clock, growing=True)
+        self._subscribing = asyncio.Lock()
+        """Held while something is being subscribed: nothing is asked for twice, and the limit holds."""
         self._us_depth = True
         """Whether the account may see US depth; asked once."""
 
@@ -128,6 +131,10 @@ class MarketData:
         await self._subscribe([board for board in boards if board.instrument.quoted and not board.pushed])
 
     async def _subscribe(self, boards: list[Board]) -> None:
+        async with self._subscribing:
+            await self._subscribe_now([board for board in boards if not board.pushed])
+
+    async def _subscribe_now(self, boards: list[Board]) -> None:
         room = max(0, MOST_SUBSCRIBED - self.subscribed)
         if len(boards) > room and not self._limit_told:
             self._limit_told = True
