@@ -212,6 +212,24 @@ def test_segments_with_the_data_clock() -> None:
             assert quote(clients, mktTmType=1)["mktTmType"] == segment
 
 
+@pytest.mark.parametrize(
+    ("moment", "segment"),
+    [
+        ("2026-03-10T23:59:59Z", -2),
+        ("2026-03-11T00:00:00Z", -3),
+        ("2026-03-11T07:59:59Z", -3),
+        ("2026-03-11T08:00:00Z", -1),
+        ("2026-03-14T02:00:00Z", 1),  # Friday evening
+        ("2026-03-16T02:00:00Z", -3),  # Sunday evening
+        ("2026-04-03T02:00:00Z", 1),  # before Good Friday
+    ],
+)
+def test_the_us_night_with_the_data_clock(moment: str, segment: int) -> None:
+    with desk(clock="data") as clients:
+        clients.sim.set_clock(moment)
+        assert quote(clients, mktTmType=-3)["mktTmType"] == segment
+
+
 # --- subscriptions ------------------------------------------------------------------------------------------------
 
 

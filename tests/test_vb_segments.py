@@ -43,6 +43,7 @@ def day() -> Iterator[Day]:
         ("2013-10-07 12:00:00", "pre"),
         ("2013-10-07 14:00:00", "regular"),
         ("2013-10-07 20:30:00", "post"),
+        ("2013-10-08 02:00:00", "night"),
     ],
 )
 def test_the_broker_s_segment_is_on_the_tick_and_market_orders_are_regular_only(

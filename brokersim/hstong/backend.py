@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -16,10 +16,15 @@ from brokersim.hstong.switches import Switches
 from brokersim.ledger import Ledger
 from brokersim.market import Market
 from brokersim.matching import Desk
-from brokersim.model import Instrument, Order
+from brokersim.model import Instrument, Order, Quote
+from brokersim.sessions import TradingDays
 
 ACCOUNT = "VBROKERS"
 HONG_KONG = "Asia/Hong_Kong"
+US = "SMART"
+NIGHT_BEGINS, NIGHT_ENDS = time(20), time(4)
+"""New York time of the US night (16.1)."""
+NIGHT_KINDS = frozenset({"stock", "etf"})
 OPENING_CASH = {"HKD": Decimal(5_000_000), "USD": Decimal(1_000_000), "CNY": Decimal(1_000_000)}
 
 TIME_FORMATS = {"yyyyMMddHHmmss": "%Y%m%d%H%M%S", "yyyy-MM-dd HH:mm:ss": "%Y-%m-%d %H:%M:%S"}
@@ -74,6 +79,20 @@ class Backend:
         wanted = self.switches.trade_time_zone
         name = MARKET_OF_EXCHANGE[instrument.exchange].zone if wanted == "exchange" else wanted
         return _written(at.replace(microsecond=0), name, TIME_FORMATS[self.switches.trade_time])
+
+    def shown(self, quote: Quote) -> Quote:
+        """A quote as this broker calls it: after a US day comes the night before the next one (4.3, 16.1).
+
+        The data has no night, so nothing is quoted or traded in it.
+        """
+        instrument = self.instrument(quote.vt_symbol)
+        if quote.segment != "closed" or instrument.exchange != US or instrument.kind not in NIGHT_KINDS:
+            return quote
+        local = self.local(self.clock.now(), quote.vt_symbol)
+        if NIGHT_ENDS <= local.time() < NIGHT_BEGINS:
+            return quote
+        day = local.date() + timedelta(days=1) if local.time() >= NIGHT_BEGINS else local.date()
+        return replace(quote, segment="night") if TradingDays.of(US).is_open(day) else quote
 
     def orders(self, market: MarketCode) -> list[Order]:
         """All orders of one market, newest first."""

@@ -107,6 +107,7 @@ class Feed:
         self, topic: int, instrument: Instrument, quote: Quote, traded: Print | None
     ) -> Iterator[frames.Payload]:
         security = self._security(instrument.vt_symbol)
+        quote = self._backend.shown(quote)
         night = quote.segment == "night"
         if topic == QUOTE or (topic == QUOTE_NIGHT and night):
             yield frames.quote_notify(security, quote, self._backend.trade_time(quote.last_time, instrument))

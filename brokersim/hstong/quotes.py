@@ -79,7 +79,7 @@ class Quotes:
         instrument = self.find(security)
         rows: list[dict[str, object]] = []
         if instrument is not None:
-            segment = SEGMENT_CODES[self._backend.market.quote(instrument.vt_symbol).segment]
+            segment = SEGMENT_CODES[self._backend.shown(self._backend.market.quote(instrument.vt_symbol)).segment]
             rows = [
                 {
                     "time": self._backend.local(one.time, instrument.vt_symbol).strftime("%H:%M:%S"),
@@ -142,7 +142,7 @@ class Quotes:
 
     def _basic_row(self, instrument: Instrument, asked: int | None) -> dict[str, object]:
         backend = self._backend
-        quote = backend.market.quote(instrument.vt_symbol)
+        quote = backend.shown(backend.market.quote(instrument.vt_symbol))
         row: dict[str, object] = {
             "security": security_of(instrument).row(),
             "isSuspended": False,
