@@ -132,6 +132,8 @@ def test_what_is_preloaded_and_can_not_be_is_named(rig: Rig) -> None:
         ("IBM.SMART", 100, 100, OrderType.STOP, "不支持"),
         ("IBM.SMART", 100, 99999, OrderType.LIMIT, "越过市价"),
         ("NOSUCH.SMART", 100, 100, OrderType.LIMIT, "找不到合约"),
+        (" .SMART", 100, 100, OrderType.LIMIT, "是空的"),
+        ("I\0BM.SMART", 100, 100, OrderType.LIMIT, "控制字符"),
         ("EUR-USD-CASH.IDEALPRO", 100, 1, OrderType.LIMIT, "市场"),
     ],
 )

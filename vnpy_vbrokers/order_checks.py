@@ -20,6 +20,7 @@ from vnpy_brokerkit.guard import Guard, OrderFacts
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.price_grid import align, on_grid
 from vnpy_brokerkit.refusal import Refusal
+from vnpy_brokerkit.symbols import SymbolError, canonical
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, TrackedOrder, plain_text
 from vnpy_brokerkit.trading_hours import Region, Segment, auction
@@ -133,6 +134,10 @@ class OrderChecks:
 
     async def _quote(self, order: TrackedOrder) -> Board:
         """Return the order's market: fresh for a market order, whose segment and size depend on it."""
+        try:
+            canonical(order.symbol, order.exchange)
+        except SymbolError as error:  # what can be no code is not asked of the Gateway either
+            raise Refusal(_("{}，未发送").format(error)) from None
         board = self._market_data.board(order.symbol, order.exchange)
         try:
             if board is None or order.type is OrderType.MARKET:
