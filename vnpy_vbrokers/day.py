@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from vnpy_brokerkit.tracker import TrackedOrder
@@ -13,6 +12,7 @@ from vnpy_brokerkit.tracker import TrackedOrder
 from .contracts import MARKETS
 from .deals import DealsReading
 from .order_pages import OrderPages
+from .wire.schema import OrderRow
 
 BROKER_ZONE = ZoneInfo("Asia/Hong_Kong")
 """Whose midnight moves orders and fills from today's lists to the history lists: in the middle of New York's day."""
@@ -22,8 +22,10 @@ CLOCK_DOUBT = timedelta(minutes=10)
 LOOK_BACK = timedelta(days=3)
 """How old an order may be that works without anybody here knowing it: placed before a weekend for the day after."""
 
-Mark = tuple[str, Decimal, Decimal | None, Decimal]
-"""What a row says that can change."""
+
+def mark_of(row: OrderRow) -> int:
+    """Return a hash of what a row says that can change: of each order of a long day one is kept."""
+    return hash((row.status, row.business_amount, row.entrust_price, row.entrust_amount))
 
 
 @dataclass
@@ -43,8 +45,8 @@ class Day:
     fills: DealsReading | None = None
     """The fills of a long day, being read."""
     fills_begun: bool = False
-    applied: dict[str, Mark] = field(default_factory=dict)
-    """What each row said when it was last applied: the same again is no news."""
+    applied: dict[str, int] = field(default_factory=dict)
+    """The mark of each row when it was last applied: the same again is no news."""
 
     @property
     def lists(self) -> list[OrderPages]:

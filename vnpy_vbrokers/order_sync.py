@@ -25,7 +25,7 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder
 
 from .contracts import EXCHANGE2MARKET, MARKETS
-from .day import BROKER_ZONE, LOOK_BACK, Day, crossed_midnight, first_day
+from .day import BROKER_ZONE, LOOK_BACK, Day, crossed_midnight, first_day, mark_of
 from .fill_sync import FillSync
 from .order_lists import STATUS2HAPPENING, Page, Read, orders_of, orders_today, read_orders_by_id, report_of_row
 from .order_pages import OrderPages, Take
@@ -343,7 +343,7 @@ class OrderSync:
         self._orders.quiet = quiet
         try:
             for row in rows:
-                mark = row.status, row.business_amount, row.entrust_price, row.entrust_amount
+                mark = mark_of(row)
                 if day.applied.get(row.entrust_id) == mark:
                     continue
                 self._take_row(day.market, row, waiting, at, past=past)
