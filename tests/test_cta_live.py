@@ -122,3 +122,23 @@ def test_history_may_come_from_another_gateway_than_quotes(monkeypatch: pytest.M
             request = HistoryRequest(symbol, Exchange(exchange), at - timedelta(days=1), at, Interval.MINUTE)
             it.rig.main.query_history(request, owner)
     assert asked == ["IBKR", "VBROKERS", "IBKR"]
+
+
+def test_a_strategys_bars_follow_the_route_on_vnpys_own_engine_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script of one's own has vn.py's MainEngine, which knows no routes."""
+    asked: list[str] = []
+    query = AsyncGateway.query_history
+
+    def bars(gateway: AsyncGateway, req: HistoryRequest) -> list[BarData]:
+        asked.append(gateway.gateway_name)
+        return query(gateway, req)
+
+    monkeypatch.setattr(AsyncGateway, "query_history", bars)
+    monkeypatch.delattr(TraderEngine, "query_history")
+    with both(**{"*.SMART": {"history": "IBKR"}}) as it:
+        for vt_symbol in (IBM, TENCENT):
+            found = it.cta.load_bar(vt_symbol, 4, Interval.HOUR, lambda bar: None, False)
+            assert {bar.vt_symbol for bar in found} == {vt_symbol}
+        assert asked == ["IBKR", "VBROKERS"]
+        it.cta.load_bar(IBM, 4, Interval.HOUR, lambda bar: None, True)
+        assert len(asked) == 2, "the database alone"

@@ -27,8 +27,9 @@ older orders with its name are not its own.
 **Local stops** wait in the entry too and work again from 启动 on: :mod:`vnpy_brokers.local_stops`.
 
 **Routes.** Orders go to the gateway that ``broker_routes.json`` names for the strategy or its symbol
-(:mod:`vnpy_brokerkit.routes`), under the contract of the symbol's owner. A server stop that would go to another gateway
-than the owner is kept as a local one, since the contract speaks of the owner's abilities only.
+(:mod:`vnpy_brokerkit.routes`), under the contract of the symbol's owner; bars come from the one that it names for
+history. A server stop that would go to another gateway than the owner is kept as a local one, since the contract speaks
+of the owner's abilities only.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable
 from copy import copy
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from vnpy.event import EVENT_TIMER, Event, EventEngine
-from vnpy.trader.constant import Direction, Exchange, Offset, OrderType
+from vnpy.trader.constant import Direction, Exchange, Interval, Offset, OrderType
 from vnpy.trader.database import DB_TZ
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.event import EVENT_CONTRACT, EVENT_TRADE
-from vnpy.trader.object import ContractData, OrderData, SubscribeRequest, TickData, TradeData
+from vnpy.trader.object import BarData, ContractData, HistoryRequest, OrderData, SubscribeRequest, TickData, TradeData
 from vnpy.trader.utility import BarGenerator, extract_vt_symbol, get_file_path
 from vnpy_ctastrategy import CtaStrategyApp as VnpyCtaStrategyApp
 from vnpy_ctastrategy.engine import CtaEngine
@@ -224,6 +225,23 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
                 strategy, contract, direction, offset, price, volume, lock, net
             )
         return vt_orderids
+
+    def load_bar(
+        self, vt_symbol: str, days: int, interval: Interval, callback: Callable[[BarData], None], use_database: bool
+    ) -> list[BarData]:
+        """As vn.py's, from the gateway that ``broker_routes.json`` names: vn.py's own MainEngine asks the owner."""
+        contract = self.main_engine.get_contract(vt_symbol)
+        routes = registry_for(self.event_engine)
+        named = routes.history(vt_symbol)
+        if contract and contract.gateway_name == routes.owner(vt_symbol) != named and not use_database:
+            end = self.clock.now().astimezone(DB_TZ)
+            request = HistoryRequest(*extract_vt_symbol(vt_symbol), end - timedelta(days), end, interval)
+            bars: list[BarData] = self.main_engine.query_history(request, named)
+            if bars:
+                return bars
+            use_database = True
+        found: list[BarData] = super().load_bar(vt_symbol, days, interval, callback, use_database)
+        return found
 
     def _order_gateway(self, strategy: CtaTemplate, contract: ContractData) -> str:
         routed = registry_for(self.event_engine).orders(contract.vt_symbol, strategy.strategy_name)
