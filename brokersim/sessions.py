@@ -52,6 +52,14 @@ HOURS: dict[str, Hours] = {
 
 OPTION_HOURS: Hours = (("09:30", "16:00", "regular"),)
 
+HALF_DAYS: dict[str, Hours] = {
+    "SMART": (("04:00", "09:30", "pre"), ("09:30", "13:00", "regular"), ("13:00", "17:00", "post")),
+    "SEHK": (("09:00", "09:30", "pre"), ("09:30", "12:00", "regular"), ("12:00", "12:10", "post")),
+    "HKFE": (("09:15", "12:00", "regular"),),
+}
+"""The same on days that end early: at 13:00 in New York (vbrokers-openapi 16.1), at noon in Hong Kong."""
+OPTION_HALF_DAY: Hours = (("09:30", "13:00", "regular"),)
+
 CALENDARS: dict[str, str] = {
     "SMART": "XNYS",
     "SEHK": "XHKG",
@@ -91,7 +99,11 @@ def spans_of(hours: Hours, zone: str, on: date) -> tuple[Span, ...]:
 
 def day_spans(instrument: Instrument, on: date) -> tuple[Span, ...]:
     """The parts of one trading day of an instrument, in order."""
-    hours = OPTION_HOURS if instrument.kind == "option" else HOURS[instrument.exchange]
+    exchange, is_option = instrument.exchange, instrument.kind == "option"
+    if exchange in HALF_DAYS and on in TradingDays.of(exchange).half_days:
+        hours = OPTION_HALF_DAY if is_option else HALF_DAYS[exchange]
+    else:
+        hours = OPTION_HOURS if is_option else HOURS[exchange]
     return spans_of(hours, instrument.zone, on)
 
 
@@ -119,6 +131,7 @@ class TradingDays:
     """The trading days of one exchange: a calendar's, and weekdays outside the calendar's range."""
 
     sessions: tuple[date, ...]
+    half_days: frozenset[date] = frozenset()
 
     @staticmethod
     def of(exchange: str) -> TradingDays:
@@ -178,5 +191,6 @@ def _trading_days(calendar: str) -> TradingDays:
     with warnings.catch_warnings():
         # exchange_calendars reads Series.values of zoned times, which pandas 3.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        sessions = exchange_calendars.get_calendar(calendar).sessions
-    return TradingDays(tuple(session.date() for session in sessions))
+        known = exchange_calendars.get_calendar(calendar)
+        sessions, half_days = known.sessions, known.early_closes
+    return TradingDays(tuple(day.date() for day in sessions), frozenset(day.date() for day in half_days))
