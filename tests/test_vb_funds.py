@@ -13,6 +13,22 @@ from vnpy_vbrokers.positions import HOLDINGS
 IBM = "IBM.SMART"
 
 
+def test_what_is_held_at_the_connect_has_its_funds_read_as_often_as_it_should() -> None:
+    """While the day's lists were still being read the long pause of an idle account began."""
+    with Rig(timing=replace(SHORT, funds_poll=0.2, funds_poll_idle=600)) as rig:
+        rig.sim.order(IBM, "LONG", 100, 1000)
+        slow = {"broker": "vbrokers", "do": "delay", "ms": 300, "times": 8}
+        rig.sim.faults(
+            [
+                {**slow, "when": {"message": name}}
+                for name in ("TradeQueryHistoryEntrustList", "TradeQueryRealDeliverList")
+            ]
+        )
+        rig.connect(市场="港股+美股+A股通")
+        before = reads(rig)[1]
+        rig.wait(lambda: reads(rig)[1] > before + 8, "the funds read again and again")
+
+
 def test_a_change_reads_positions_and_funds_of_its_market_alone() -> None:
     with Rig(timing=replace(SHORT, funds_poll=600, funds_poll_idle=600)) as rig:
         rig.connect(市场="港股+美股+A股通")

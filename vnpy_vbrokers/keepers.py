@@ -169,10 +169,14 @@ class Keepers:
         """Positions and funds: a market's soon after its change, all at intervals; this keeps the login alive, too."""
         whole = self._clock.monotonic()
         while True:
+            await self._woken(self._timing.funds_poll, self.funds_wanted, self._change)
+            if not self._is_up():
+                continue
+            # Asked after the wait: the day's lists may have been read, or something filled, meanwhile.
             busy = bool(self._gateway.tracker.active() or rooms.positions.held) and not rooms.order_sync.behind
             pause = self._timing.funds_poll if busy else self._timing.funds_poll_idle
-            await self._woken(pause, self.funds_wanted, self._change)
-            if not self._is_up():
+            woken = self.funds_wanted.is_set() or self._change.is_set()
+            if not woken and self._clock.monotonic() - whole < pause:
                 continue
             await self._clock.sleep(self._timing.after_change)
             everything = self.funds_wanted.is_set() or self._clock.monotonic() - whole >= pause
