@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from vnpy.trader.constant import Direction, Status
+import pytest
+from vnpy.trader.constant import Direction, Exchange, OrderType, Status
+from vnpy.trader.object import OrderRequest
 from vnpy.trader.utility import TEMP_DIR
 
 from tests.harness import Rig
+from tests.ib_harness import IbRig
 from tests.trap_checks import Returned, check_forward, check_plain
 
 
@@ -170,3 +173,29 @@ def test_trap_11_ticks_that_arrive_late_are_dropped() -> None:
         rig.wait(lambda: len(rig.seen.of("eTick.")) > 30, "thirty ticks")
         for vt_symbol in ("IBM.SMART", "AAPL.SMART"):
             check_forward(t for t in rig.seen.of("eTick.") if t.vt_symbol == vt_symbol)
+
+
+@pytest.mark.parametrize("rig_class", [Rig, IbRig], ids=["VBROKERS", "IBKR"])
+@pytest.mark.parametrize(("field", "value"), [("direction", None), ("type", None), ("offset", None), ("type", "LIMIT")])
+def test_a_request_that_is_no_order_has_an_end_in_words(rig_class: type[Rig], field: str, value: object) -> None:
+    with rig_class() as rig:
+        rig.connect()
+        request = OrderRequest("IBM", Exchange.SMART, Direction.LONG, OrderType.LIMIT, 1, 19.0)
+        setattr(request, field, value)
+        vt_orderid = rig.main.send_order(request, rig.name)
+        order = rig.wait_status(vt_orderid, Status.REJECTED)
+        assert field in str(order.extra)
+        assert not any("内部错误" in line for line in rig.seen.log_lines())
+        check_plain(data for _kind, data in rig.seen.events)
+
+
+@pytest.mark.parametrize("rig_class", [Rig, IbRig], ids=["VBROKERS", "IBKR"])
+def test_a_reference_that_is_no_text_stops_no_later_order(rig_class: type[Rig]) -> None:
+    """The journal could not hold it, and refused every order after it."""
+    with rig_class() as rig:
+        rig.connect()
+        for reference in (None, 5):
+            request = OrderRequest("IBM", Exchange.SMART, Direction.LONG, OrderType.LIMIT, 1, 19.0)
+            setattr(request, "reference", reference)  # noqa: B010  as an untyped strategy does
+            rig.wait_status(rig.main.send_order(request, rig.name), Status.NOTTRADED)
+        assert [order.reference for order in rig.main.get_all_orders()] == ["", "5"]

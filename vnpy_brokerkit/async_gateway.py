@@ -42,7 +42,7 @@ from .clock import Clock, SystemClock
 from .credentials import mask
 from .fetching import fetch
 from .findings import Findings
-from .guard import Guard, Limits, load_limits
+from .guard import Guard, Limits, load_limits, malformed
 from .health import Condition, Health, Latencies, Pulse
 from .history import Parts, note_gateway
 from .i18n import _
@@ -160,6 +160,7 @@ class AsyncGateway(BaseGateway):
         order.price, order.volume = plain(exact(req.price)), plain(exact(req.volume))
         # The engine's own copy of the request: callers keep and change theirs.
         request = copy(req)
+        order.reference = request.reference = "" if req.reference is None else str(req.reference)
         order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
         order.__post_init__()
         self.on_order(order)
@@ -271,7 +272,7 @@ class AsyncGateway(BaseGateway):
         if not order.active:
             self._underway.ended(order.orderid)
         self._books.follow(order)
-        self._young.tell(order, lambda: self.on_order(data))
+        self._young.tell(None if order.external else order.born, lambda: self.on_order(data))
 
     def push_trade(self, order: TrackedOrder, fill: Fill) -> None:
         """Tell the engine a fill that was counted."""
@@ -280,7 +281,7 @@ class AsyncGateway(BaseGateway):
         data = self.tracker.trade_data(order, fill)
         data.datetime = fill.time.astimezone(self.zone)
         self._books.fill(order, fill)
-        self._young.tell(order, lambda: self.on_trade(data))
+        self._young.tell(None if order.external else order.born, lambda: self.on_trade(data))
 
     async def intend(self, order: TrackedOrder) -> None:
         """Put an order on disk that is about to be sent; raise :class:`Refusal` where that can't be done."""
@@ -403,6 +404,9 @@ class AsyncGateway(BaseGateway):
     def _take_order(self, orderid: str, request: OrderRequest, time: datetime, born: float) -> None:
         symbol, exchange = self.canonical(request.symbol, request.exchange)
         request.symbol, request.exchange = symbol, exchange
+        if odd := malformed(request):
+            self._refuse_malformed(orderid, request, time, born, odd)
+            return
         order = self.tracker.take(orderid, request, time, born)
         if self._thread.closing or not self.event_engine_runs():
             self.refuse(order, _("程序正在关闭，未发送"))
@@ -414,6 +418,15 @@ class AsyncGateway(BaseGateway):
             self.refuse(order, _("等待发送超过{:g}秒，价格可能已过时，未发送").format(self.timing.order_max_age))
         else:
             self._mutate(self.session.place(order), "order")
+
+    def _refuse_malformed(self, orderid: str, request: OrderRequest, time: datetime, born: float, reason: str) -> None:
+        """What is no order can be neither tracked nor written down; its caller still hears how it ended."""
+        data = request.create_order_data(orderid, self.gateway_name)
+        data.status, data.datetime = Status.REJECTED, time.astimezone(self.zone)
+        data.price, data.volume = plain(exact(request.price)), plain(exact(request.volume))
+        data.extra = {"broker_id": "", "external": False, "reason": reason}
+        self._young.tell(born, lambda: self.on_order(data))
+        self.log(_("委托{}被拒绝：{}").format(orderid, reason))
 
     def condition(self) -> Condition:
         """Say how the session and its channels are; for the loop thread."""

@@ -13,13 +13,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
-from vnpy.trader.constant import Direction, OrderType
+from vnpy.trader.constant import Direction, Offset, OrderType
+from vnpy.trader.object import OrderRequest
 
 from .i18n import _
 from .price_grid import on_grid
 from .tracker import plain_text
 
 LIMITS_FILE = "broker_limits.json"
+WORDS = (("direction", Direction), ("type", OrderType), ("offset", Offset))
+"""What a request must say in vn.py's own words."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +64,17 @@ def _must_be_positive(limits: Limits) -> None:
         value = getattr(limits, name)
         if not 0 < value < 1e15:
             raise ValueError(f"{name} = {value}")
+
+
+def malformed(request: OrderRequest) -> str:
+    """Return why a request is no order at all, ``""`` if it is one: vn.py hands on whatever a strategy has built."""
+    for name, kind in WORDS:
+        value = getattr(request, name)
+        if not isinstance(value, kind):
+            return _("委托请求的{}是{!r}，不是vn.py的{}，未发送；请检查发出委托的程序").format(
+                name, value, kind.__name__
+            )
+    return ""
 
 
 @dataclass(frozen=True)

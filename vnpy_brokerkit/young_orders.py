@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 
 from .clock import Clock
-from .tracker import TrackedOrder
 
 
 class YoungOrders:
@@ -22,10 +21,13 @@ class YoungOrders:
         self._grace = grace
         self._held: deque[tuple[float, Callable[[], None]]] = deque()
 
-    def tell(self, order: TrackedOrder, push: Callable[[], None]) -> None:
-        """Push news of an order now, or as soon as it and what came before it may be told."""
+    def tell(self, born: float | None, push: Callable[[], None]) -> None:
+        """Push news of an order now, or as soon as it and what came before it may be told.
+
+        ``born`` is the monotonic second of its send_order, ``None`` for one that was placed elsewhere.
+        """
         now = self._clock.monotonic()
-        due = now if order.external else order.born + self._grace
+        due = now if born is None else born + self._grace
         if due <= now and not self._held:
             push()
             return
