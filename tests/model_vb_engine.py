@@ -22,7 +22,6 @@ from vnpy_brokerkit.findings import Occasion
 from vnpy_brokerkit.refusal import Refusal
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder, plain_text
-from vnpy_vbrokers.contracts import EXCHANGE2MARKET, to_code
 from vnpy_vbrokers.gateway import VbrokersGateway
 from vnpy_vbrokers.keepers import Keepers
 from vnpy_vbrokers.order_checks import OrderChecks
@@ -30,6 +29,7 @@ from vnpy_vbrokers.order_sync import OrderSync
 from vnpy_vbrokers.orders import Orders
 from vnpy_vbrokers.rooms import Rooms
 from vnpy_vbrokers.settings import Settings, read_settings
+from vnpy_vbrokers.spelling import EXCHANGE2MARKET, to_code
 from vnpy_vbrokers.wire.push import OrderUpdate
 
 NAME = "VBROKERS"

@@ -23,7 +23,7 @@ from tests.model_vb_rows import HONG_KONG, ZONES, Row
 from tests.model_vb_script import Script, Step
 from vnpy_brokerkit.lifecycle import STATE2VT
 from vnpy_brokerkit.tracker import TrackedOrder
-from vnpy_vbrokers.contracts import from_code
+from vnpy_vbrokers.spelling import from_code
 
 STOCKS = (("IBM", Exchange.SMART, "P"), ("AAPL", Exchange.SMART, "P"), ("00700", Exchange.SEHK, "K"))
 CODES = ("IBM", "AAPL", "00700.HK")

@@ -19,7 +19,7 @@ from tests.cta_strategies import Teller
 from vnpy_brokerkit.aliases import Aliases, respelled
 from vnpy_brokerkit.symbols import SymbolError
 from vnpy_ibkr.spelling import spelled as ibkr_spelled
-from vnpy_vbrokers.contracts import spelled as vbrokers_spelled
+from vnpy_vbrokers.spelling import spelled as vbrokers_spelled
 
 ALIAS = "IBM-USD-STK.SMART"
 CTA = TEMP_DIR / "cta_strategy_setting.json"

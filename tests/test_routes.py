@@ -15,7 +15,7 @@ from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.routes import Routes, registry_for
-from vnpy_vbrokers.contracts import serves
+from vnpy_vbrokers.spelling import serves
 
 VBROKERS = [Exchange.SMART, Exchange.SEHK, Exchange.SSE, Exchange.SZSE]
 IBKR = [Exchange.SMART, Exchange.SEHK, Exchange.CME, Exchange.EUREX]

@@ -12,7 +12,7 @@ from vnpy.trader.constant import Exchange
 
 from vnpy_brokerkit.trading_hours import Segment
 from vnpy_vbrokers.board import Board
-from vnpy_vbrokers.contracts import Instrument
+from vnpy_vbrokers.instruments import Instrument
 from vnpy_vbrokers.wire.push import QuoteUpdate
 from vnpy_vbrokers.wire.schema import Security
 

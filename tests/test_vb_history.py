@@ -22,9 +22,10 @@ from vnpy_brokerkit.clock import ManualClock
 from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError, InvalidRequest, PermissionDenied
 from vnpy_brokerkit.history import Download, Parts, UnknownInstrument
 from vnpy_brokerkit.trading_hours import Region, Segment, is_session, segment
-from vnpy_vbrokers.contracts import Contracts, Instrument
+from vnpy_vbrokers.contracts import Contracts
 from vnpy_vbrokers.gateway import VbrokersGateway
 from vnpy_vbrokers.history import GAP, INTERVAL2CYCLE, MOST_BARS, History
+from vnpy_vbrokers.instruments import Instrument
 from vnpy_vbrokers.settings import default_setting, read_settings
 from vnpy_vbrokers.stamps import Stamps
 

@@ -8,8 +8,8 @@ from vnpy.trader.object import AccountData
 
 from vnpy_brokerkit.errors import PermissionDenied
 
-from .contracts import MARKETS
 from .order_lists import Read
+from .spelling import MARKETS
 from .wire.schema import parse_funds
 
 FUNDS = "/trade/TradeQueryMarginFundInfo"

@@ -14,7 +14,8 @@ from vnpy.trader.object import TickData
 from vnpy_brokerkit.tick_time import TickTime
 from vnpy_brokerkit.trading_hours import Segment
 
-from .contracts import TIME2SEGMENT, Instrument
+from .instruments import Instrument
+from .spelling import TIME2SEGMENT
 from .wire.push import QuoteUpdate
 from .wire.schema import BasicQotRow, BookLevel
 from .wire.values import parse_timestamp_text

@@ -18,7 +18,7 @@ from vnpy_brokerkit.lifecycle import State
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder, plain_text
 
-from .contracts import EXCHANGE2MARKET, MARKETS, to_code
+from .spelling import EXCHANGE2MARKET, MARKETS, to_code
 from .wire.schema import parse_batch_cancel
 
 if TYPE_CHECKING:

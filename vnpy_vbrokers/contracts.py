@@ -7,27 +7,26 @@ quote. Which ``dataType`` it is must be guessed from a short list (section 4.2) 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
-from vnpy.trader.constant import Exchange, Product
+from vnpy.trader.constant import Exchange
 from vnpy.trader.object import ContractData
 
 from vnpy_brokerkit.aliases import Aliases, respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
 from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
-from vnpy_brokerkit.i18n import N_, _
+from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import in_slices
-from vnpy_brokerkit.price_grid import plausible_tick, tick_size
-from vnpy_brokerkit.symbols import SymbolError, canonical, canonical_vt
-from vnpy_brokerkit.trading_hours import Region, Segment, segment
+from vnpy_brokerkit.symbols import SymbolError
+from vnpy_brokerkit.trading_hours import Region, segment
 
+from .instruments import DATA_TYPES, DATATYPE2PRODUCT, US_OPTION, Instrument, contract_data, tick_of, usual_lot
+from .spelling import EXCHANGE2MARKET, SEGMENT2TIME, from_code, is_option, spelled, to_code
 from .wire.schema import BasicQotRow, parse_basic_qot
 
 BASIC_QUOTE = "/hq/BasicQot"
@@ -38,146 +37,6 @@ QUOTES_PER_REQUEST = 200
 WRONG_CODE = frozenset({"", "1016", "2002", "40001", "40002"})
 """What a request may be answered with that names an instrument which does not exist (section 12.1), words alone among
 it."""
-
-
-class Market(NamedTuple):
-    """One market as the broker's trading side names it (reference section 4.1)."""
-
-    code: str
-    region: Region
-    exchange: Exchange
-    currency: str
-    zone: str
-    name: str
-
-
-MARKETS: Mapping[str, Market] = {
-    "K": Market("K", Region.HK, Exchange.SEHK, "HKD", "Asia/Hong_Kong", N_("港股")),
-    "P": Market("P", Region.US, Exchange.SMART, "USD", "America/New_York", N_("美股")),
-    "t": Market("t", Region.CONNECT, Exchange.SSE, "CNY", "Asia/Shanghai", N_("沪股通")),
-    "v": Market("v", Region.CONNECT, Exchange.SZSE, "CNY", "Asia/Shanghai", N_("深股通")),
-}
-EXCHANGE2MARKET: Mapping[Exchange, Market] = {market.exchange: market for market in MARKETS.values()}
-
-# What to try for an instrument that was never seen, the likeliest first (reference section 4.2).
-DATA_TYPES: Mapping[Region, tuple[int, ...]] = {
-    Region.HK: (10000, 10002, 10003, 10004, 10016, 10005),
-    Region.US: (20000, 20002, 20009),
-    Region.CONNECT: (30000, 30002, 30008),
-}
-US_OPTION = 20003
-DATATYPE2PRODUCT: Mapping[int, Product] = {
-    10000: Product.EQUITY,
-    10002: Product.ETF,
-    10003: Product.WARRANT,
-    10004: Product.WARRANT,
-    10005: Product.BOND,
-    10016: Product.WARRANT,
-    20000: Product.EQUITY,
-    20002: Product.ETF,
-    20003: Product.OPTION,
-    20009: Product.EQUITY,
-    30000: Product.EQUITY,
-    30002: Product.ETF,
-    30008: Product.EQUITY,
-}
-SEGMENT2TIME: Mapping[Segment, int] = {Segment.REGULAR: 1, Segment.PRE: -1, Segment.POST: -2, Segment.NIGHT: -3}
-TIME2SEGMENT: Mapping[int, Segment] = {code: part for part, code in SEGMENT2TIME.items()}
-
-_OPTION = re.compile(r"[A-Z.]{1,6}\d{6}[CP]\d{8}")
-_SUFFIX2EXCHANGE: Mapping[str, Exchange] = {"HK": Exchange.SEHK, "SH": Exchange.SSE, "SZ": Exchange.SZSE}
-
-
-def to_code(symbol: str, exchange: Exchange) -> str:
-    """Return the broker's code of a canonical symbol: ``00700.HK``, ``BRK.B``, ``600519.SH`` (section 4.1)."""
-    if exchange is Exchange.SEHK:
-        return f"{symbol}.HK"
-    if exchange is Exchange.SSE:
-        return f"{symbol}.SH"
-    if exchange is Exchange.SZSE:
-        return f"{symbol}.SZ"
-    return symbol.replace("-", ".")
-
-
-def from_code(code: str, market: str = "") -> tuple[str, Exchange]:
-    """Return the canonical symbol of a broker's code; ``market`` is K, P, t or v where the row tells it.
-
-    Raises :class:`SymbolError` for a code that is none. Holdings may come as ``AAPL.US``, A shares bare (section 4.1).
-    """
-    home = MARKETS[market].exchange if market in MARKETS else Exchange.SMART
-    suffix = code.rpartition(".")[2].upper()
-    return canonical(code, _SUFFIX2EXCHANGE.get(suffix, home))
-
-
-_SERVED = re.compile(
-    r"\d{5}\.SEHK|\d{6}\.(SSE|SZSE)|([A-Z][A-Z0-9]{0,5}(-[A-Z]{1,2})?|[A-Z.]{1,6}\d{6}[CP]\d{8})\.SMART"
-)
-
-
-def serves(vt_symbol: str) -> bool:
-    """Tell by its canonical vt_symbol whether this broker can know it: a stock, an ETF, or a US option's code."""
-    return bool(_SERVED.fullmatch(vt_symbol))
-
-
-def spelled(vt_symbol: str) -> tuple[str, Exchange] | None:
-    """Return the key of an instrument as a person wrote it, ``None`` for what this broker can't know.
-
-    Raises :class:`SymbolError` for a text that can be no symbol.
-    """
-    name = canonical_vt(vt_symbol)
-    symbol, _dot, exchange = name.rpartition(".")
-    return (symbol, Exchange(exchange)) if serves(name) else None
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """What is known of one instrument. ``lot`` and ``tick`` are shares and price units; a lot of 0 is not known."""
-
-    symbol: str
-    exchange: Exchange
-    data_type: int
-    lot: Decimal
-    tick: Decimal
-    name: str = ""
-    quoted: bool = True
-    """False where the account may not see quotes: lot and tick are then the tables' only."""
-    priced: Decimal = Decimal(0)
-    """The price at which ``tick`` holds; 0 where none is known."""
-
-    def tick_at(self, price: Decimal, day: date) -> Decimal:
-        """Return the tick at a price that may lie in another band of the table than the last one (section 16.4)."""
-        if not price.is_finite() or price <= 0:
-            return self.tick
-        region, here, fund = self.market.region, self.priced or Decimal(1), _is_fund(self.data_type)
-        if fund and region is Region.HK:
-            # Their tables are not known: beyond the band only the finest usual tick refuses no valid price.
-            near = tick_size(region, price, day) == tick_size(region, here, day)
-            return self.tick if near else tick_size(region, price, day, fund=True)
-        for planned in (False, True):
-            if tick_size(region, here, day, fund=fund, planned=planned) == self.tick:
-                return tick_size(region, price, day, fund=fund, planned=planned)
-        return self.tick
-
-    @property
-    def vt_symbol(self) -> str:
-        return f"{self.symbol}.{self.exchange.value}"
-
-    @property
-    def code(self) -> str:
-        return to_code(self.symbol, self.exchange)
-
-    @property
-    def market(self) -> Market:
-        return EXCHANGE2MARKET[self.exchange]
-
-    @property
-    def size(self) -> Decimal:
-        """The multiplier of profit and loss; 100 for a US option (general knowledge), else 1."""
-        return Decimal(100 if self.data_type == US_OPTION else 1)
-
-    @property
-    def security(self) -> dict[str, Any]:
-        return {"dataType": self.data_type, "code": self.code}
 
 
 @dataclass
@@ -382,7 +241,7 @@ class Contracts:
     # ------------------------------------------------------------------ making contracts
 
     def _types_to_try(self, symbol: str, exchange: Exchange) -> list[int]:
-        if exchange is Exchange.SMART and _OPTION.fullmatch(symbol):
+        if is_option(symbol, exchange):
             return [US_OPTION]
         types = list(DATA_TYPES[EXCHANGE2MARKET[exchange].region])
         seen = self._cache.hints(f"{symbol}.{exchange.value}").get("data_type", "")
@@ -393,14 +252,14 @@ class Contracts:
     def _instrument(self, symbol: str, exchange: Exchange, data_type: int, row: BasicQotRow) -> Instrument:
         region = EXCHANGE2MARKET[exchange].region
         before = self._known.get((symbol, exchange))
-        lot = Decimal(row.lot_size or 0) or (before.lot if before else _usual_lot(region))
+        lot = Decimal(row.lot_size or 0) or (before.lot if before else usual_lot(region))
         price = row.last_price or row.last_close_price
         return Instrument(
             symbol=symbol,
             exchange=exchange,
             data_type=data_type,
             lot=lot,
-            tick=_tick(region, data_type, row.price_spread, price, self._clock.now()),
+            tick=tick_of(region, data_type, row.price_spread, price, self._clock.now()),
             name=self._names.get((symbol, exchange), ""),
             priced=price or Decimal(0),
         )
@@ -413,28 +272,15 @@ class Contracts:
             symbol=symbol,
             exchange=exchange,
             data_type=data_type,
-            lot=_usual_lot(region),
-            tick=_tick(region, data_type, None, None, self._clock.now()),
+            lot=usual_lot(region),
+            tick=tick_of(region, data_type, None, None, self._clock.now()),
             name=self._names.get((symbol, exchange), ""),
             quoted=False,
         )
 
     def _settle(self, instrument: Instrument) -> None:
         self._known[instrument.symbol, instrument.exchange] = instrument
-        contract = ContractData(
-            gateway_name=self._gateway_name,
-            symbol=instrument.symbol,
-            exchange=instrument.exchange,
-            name=instrument.name or instrument.symbol,
-            product=DATATYPE2PRODUCT.get(instrument.data_type, Product.EQUITY),
-            size=float(instrument.size),
-            pricetick=float(instrument.tick),
-            min_volume=float(max(instrument.lot, Decimal(1))),
-            stop_supported=False,
-            net_position=True,
-            history_data=True,
-        )
-        contract.extra = {"currency": instrument.market.currency}
+        contract = contract_data(instrument, self._gateway_name)
         if self._told.get(contract.vt_symbol) == contract:
             return
         self._told[contract.vt_symbol] = copy(contract)
@@ -454,25 +300,3 @@ def _key_of(code: str, batch: Mapping[str, tuple[str, Exchange]]) -> tuple[str, 
     except SymbolError:
         return None
     return key if key in batch.values() else None
-
-
-def _usual_lot(region: Region) -> Decimal:
-    """The lot where the broker does not tell: 0 (unknown) in Hong Kong, where each company sets its own."""
-    if region is Region.HK:
-        return Decimal(0)
-    if region is Region.CONNECT:
-        return Decimal(100)
-    return Decimal(1)
-
-
-def _tick(region: Region, data_type: int, told: Decimal | None, price: Decimal | None, now: datetime) -> Decimal:
-    """The tick size: the broker's value where it can be one, else the table's (section 16.4)."""
-    fund, day = _is_fund(data_type), now.date()
-    if told and told > 0 and price and plausible_tick(region, told, price, day, fund=fund):
-        return told
-    return tick_size(region, price or Decimal(1), day, fund=fund)
-
-
-def _is_fund(data_type: int) -> bool:
-    """Whether an instrument has a tick table that is not the one of shares."""
-    return DATATYPE2PRODUCT.get(data_type) in (Product.ETF, Product.WARRANT, Product.BOND)

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from vnpy_brokerkit.tracker import TrackedOrder
 
-from .contracts import MARKETS
 from .deals import DealsReading
 from .order_pages import OrderPages
+from .spelling import MARKETS
 from .wire.schema import OrderRow
 
 BROKER_ZONE = ZoneInfo("Asia/Hong_Kong")

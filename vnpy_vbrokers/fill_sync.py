@@ -16,11 +16,11 @@ from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, FillReport, TrackedOrder
 
-from .contracts import EXCHANGE2MARKET
 from .day import Day, crossed_midnight, first_day
 from .deals import DealsReading, Need, covered
 from .order_lists import Read, Source, deals_of, deals_today, fills_of_rows
 from .orders import Orders, Outlet
+from .spelling import EXCHANGE2MARKET
 from .wire.schema import DeliverRow
 
 FILL_READS = 3

@@ -17,9 +17,9 @@ from vnpy_brokerkit.errors import InvalidRequest
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.symbols import SymbolError, canonical
 
-from .contracts import EXCHANGE2MARKET, MARKETS, serves
 from .session import VbrokersSession
 from .settings import default_setting, read_settings
+from .spelling import EXCHANGE2MARKET, MARKETS, serves
 
 MARKET_NAMES = {"港股": ("K",), "美股": ("P",), "A股通": ("t", "v"), "沪股通": ("t",), "深股通": ("v",)}
 

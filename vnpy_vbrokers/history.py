@@ -40,8 +40,10 @@ from vnpy_brokerkit.symbols import SymbolError, canonical
 from vnpy_brokerkit.trading_hours import Region, Segment, is_session, next_open, segment
 from vnpy_brokerkit.waiting import within
 
-from .contracts import EXCHANGE2MARKET, SUBSCRIBE, TOPIC_QUOTE, Contracts, Instrument
+from .contracts import SUBSCRIBE, TOPIC_QUOTE, Contracts
+from .instruments import Instrument
 from .settings import Settings
+from .spelling import EXCHANGE2MARKET
 from .stamps import Stamps
 from .wire import values
 from .wire.schema import KlineRow, parse_kline

@@ -13,9 +13,9 @@ from vnpy_brokerkit.keepers import Marks, Rounds
 from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.waiting import first_set, within
 
-from .contracts import EXCHANGE2MARKET
 from .market_data import Key
 from .rooms import Rooms
+from .spelling import EXCHANGE2MARKET
 
 if TYPE_CHECKING:
     from .gateway import VbrokersGateway

@@ -27,7 +27,8 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.trading_hours import Region, Segment, segment
 
 from .board import DEPTH, Board, Key, deepen
-from .contracts import MARKETS, SUBSCRIBE, TOPIC_QUOTE, Contracts, Rows, from_code
+from .contracts import SUBSCRIBE, TOPIC_QUOTE, Contracts, Rows
+from .spelling import MARKETS, from_code
 from .wire.push import BookSide, BookUpdate, QuoteUpdate
 from .wire.schema import BasicQotRow, parse_order_book
 

@@ -26,9 +26,10 @@ from vnpy_brokerkit.tracker import ZERO, TrackedOrder, plain_text
 from vnpy_brokerkit.trading_hours import Region, Segment, auction
 from vnpy_brokerkit.waiting import within
 
-from .contracts import EXCHANGE2MARKET, Instrument
+from .instruments import Instrument
 from .market_data import Board, MarketData
 from .settings import Settings
+from .spelling import EXCHANGE2MARKET
 
 # Reference section 9.1 and 9.2.
 TYPE_LIMIT = "3"

@@ -19,7 +19,7 @@ from vnpy_brokerkit.lifecycle import Happening
 from vnpy_brokerkit.symbols import SymbolError
 from vnpy_brokerkit.tracker import FillReport, OrderReport
 
-from .contracts import MARKETS, from_code
+from .spelling import MARKETS, from_code
 from .wire.push import OrderUpdate
 from .wire.schema import DeliverRow, OrderRow, Rows, parse_deliveries, parse_orders
 from .wire.values import parse_datetime

@@ -24,13 +24,13 @@ from vnpy_brokerkit.pacing import Patience
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder
 
-from .contracts import EXCHANGE2MARKET, MARKETS
 from .day import BROKER_ZONE, LOOK_BACK, Day, crossed_midnight, first_day, mark_of
 from .fill_sync import FillSync
 from .order_lists import STATUS2HAPPENING, Page, Read, orders_of, orders_today, read_orders_by_id, report_of_row
 from .order_pages import OrderPages, Take
 from .orders import Orders, Outlet
 from .settling import UNREACHABLE, Settling
+from .spelling import EXCHANGE2MARKET, MARKETS
 from .wire.schema import OrderRow
 from .wire.values import parse_date
 

@@ -27,11 +27,11 @@ from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import ZERO, Fill, FillReport, OrderReport, TrackedOrder
 
 from .cancels import Cancels
-from .contracts import EXCHANGE2MARKET
 from .held import Held
 from .order_checks import OrderChecks
 from .order_lists import fill_of_push, report_of_push
 from .settings import Settings
+from .spelling import EXCHANGE2MARKET
 from .wire.push import OrderUpdate
 from .wire.schema import mutation_id
 

@@ -18,9 +18,9 @@ from vnpy_brokerkit.errors import PermissionDenied
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.symbols import SymbolError
 
-from .contracts import EXCHANGE2MARKET, MARKETS, from_code
 from .market_data import Board
 from .order_lists import Read
+from .spelling import EXCHANGE2MARKET, MARKETS, from_code
 from .wire.schema import HoldingRow, parse_holdings
 
 HOLDINGS = "/trade/TradeQueryHoldsList"

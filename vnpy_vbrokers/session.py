@@ -28,12 +28,12 @@ from vnpy_brokerkit.wishes import symbols_in_use
 from .access import Access
 from .accounts import ACCOUNT
 from .connection import Address, Phase
-from .contracts import EXCHANGE2MARKET, MARKETS
 from .keepers import Keepers
 from .market_data import MOST_SUBSCRIBED, Key
 from .orders import Orders
 from .rooms import Hooks, Rooms, furnish
 from .settings import Settings
+from .spelling import EXCHANGE2MARKET, MARKETS
 from .wire.push import BookUpdate, Damaged, OrderUpdate, PushEvent, QuoteUpdate
 
 if TYPE_CHECKING:

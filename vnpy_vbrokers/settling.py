@@ -13,8 +13,8 @@ from vnpy_brokerkit.reconcile import Key, likeness, settle
 from vnpy_brokerkit.timing import Timing
 from vnpy_brokerkit.tracker import TrackedOrder
 
-from .contracts import EXCHANGE2MARKET
 from .orders import UNDECIDABLE, Orders, Outlet
+from .spelling import EXCHANGE2MARKET
 
 UNREACHABLE = (ConnectionFailed, LoginFailed, TimedOut)
 """What concerns the whole Gateway; other errors of a list are its market's alone."""
