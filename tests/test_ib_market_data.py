@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ib_async.contract import Contract, ContractDetails
 from vnpy.trader.constant import Exchange, Product
-from vnpy.trader.object import TickData
+from vnpy.trader.object import BarData, TickData
+from vnpy.trader.utility import BarGenerator
 
 from tests.harness import SHORT
 from tests.ib_fake_wire import FakeWire, answering, details
@@ -129,10 +130,12 @@ def run(
 
 
 def trade(stream: Any, price: float, size: float, volume: float) -> None:
-    """A trade as TWS tells it (section 8.3): price with size, the size again, the day's volume."""
+    """A trade as TWS tells it (section 8.3): price, size, the size again, the day's volume; at first its high."""
     stream.on_price(4, price, size)
     stream.on_size(5, size)
     stream.on_size(8, volume)
+    if not stream.board.high:
+        stream.on_price(6, price, 0)
 
 
 # ------------------------------------------------------------------ ticks
@@ -216,7 +219,7 @@ def test_unset_values_of_the_wire_never_reach_a_tick(tmp_path: Path) -> None:
         await desk.settle()
 
     (tick,) = run(tmp_path, script, AAPL).ticks
-    assert (tick.last_price, tick.volume, tick.high_price, tick.low_price) == (228.5, 1000, 0, 0)
+    assert (tick.last_price, tick.volume, tick.high_price, tick.low_price) == (228.5, 1000, 228.5, 0)
     assert (tick.bid_price_1, tick.ask_price_1, tick.ask_volume_1) == (228.4, 0, 0)
 
 
@@ -322,6 +325,53 @@ def test_a_trade_at_the_last_price_is_not_covered_by_the_next_one(tmp_path: Path
     assert [(tick.last_price, tick.volume) for tick in ticks] == [(228.5, 1000), (228.5, 1200), (228.7, 1300)]
 
 
+def test_the_first_ticks_in_several_packets_make_no_volume_and_no_high_of_a_bar(tmp_path: Path) -> None:
+    """What the day has traded before the subscription belongs to no minute of vn.py's bars."""
+
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        stream = desk.stream()
+        stream.on_price(1, 228.4, 100)
+        await desk.settle()
+        stream.on_price(4, 228.5, 100)
+        stream.on_text(45, str(int(OPEN.timestamp())))
+        await desk.settle()
+        stream.on_size(8, 5_000_000)
+        await desk.settle()
+        stream.on_price(6, 240.0, 0)
+        await desk.settle()
+        stream.on_price(7, 220.0, 0)
+        await desk.settle()
+        await desk.clock.advance(5)
+        trade(stream, 228.6, 100, 5_000_100)
+        await desk.settle()
+        await desk.clock.advance(60)
+        trade(stream, 228.7, 100, 5_000_200)
+        await desk.settle()
+
+    bars: list[BarData] = []
+    generator = BarGenerator(bars.append)
+    for tick in run(tmp_path, script, AAPL).ticks:
+        generator.update_tick(tick)
+    (bar,) = bars
+    assert (bar.open_price, bar.high_price, bar.low_price, bar.close_price) == (228.5, 228.6, 228.5, 228.6)
+    assert (bar.volume, bar.turnover) == (100, 22860)
+
+
+def test_a_price_without_the_days_volume_comes_a_little_later(tmp_path: Path) -> None:
+    """An index has none, and before the open there is none yet."""
+
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        desk.stream().on_price(4, 228.5, 100)
+        await desk.settle()
+        assert desk.ticks == []
+        await desk.clock.advance(TIMING.book_wait)
+
+    (tick,) = run(tmp_path, script, AAPL).ticks
+    assert (tick.last_price, tick.volume) == (228.5, 0)
+
+
 def test_time_only_moves_forward(tmp_path: Path) -> None:
     async def script(desk: Desk) -> None:
         await desk.show(APPLE)
@@ -412,8 +462,8 @@ def test_a_future_may_trade_below_zero_and_a_stock_may_not(tmp_path: Path) -> No
 
     async def script(desk: Desk) -> None:
         await desk.show(es, APPLE)
-        desk.stream("ES").on_price(4, -37.5, 1)
-        desk.stream("AAPL").on_price(4, -37.5, 1)
+        trade(desk.stream("ES"), -37.5, 1, 10)
+        trade(desk.stream("AAPL"), -37.5, 1, 10)
         await desk.settle()
 
     (tick,) = run(tmp_path, script, ES, AAPL).ticks
@@ -529,6 +579,7 @@ def test_delayed_ticks_are_taken_and_flagged(tmp_path: Path) -> None:
         stream.on_price(68, 227.5, 100)
         stream.on_price(66, 227.4, 100)
         stream.on_size(74, 900)
+        stream.on_price(72, 228.0, 0)
         stream.on_price(75, 226.0, 0)
         stream.on_text(88, str(int(traded_at.timestamp())))
         await desk.settle()

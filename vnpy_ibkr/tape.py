@@ -96,9 +96,17 @@ class Tape:
             self._emit(board)
 
     def _may_stamp(self, line: LineStream) -> bool:
-        """A quote of a closed market, or a delayed one, is as old as its last trade: wait for TWS to tell its time."""
+        """Wait for what TWS tells at first, which may come in several packets.
+
+        The day's volume and high after the first tick would be taken for those of its minute. A quote of a closed
+        market, or a delayed one, is as old as its last trade, whose time TWS tells.
+        """
         board = line.board
-        if line.settled or board.trade_time is not None:
+        if line.settled:
+            return True
+        if board.last and not (board.volume and board.high):
+            return False
+        if board.trade_time is not None:
             return True
         return not board.delayed and self.segment_of(board) is not Segment.CLOSED
 
