@@ -131,6 +131,19 @@ def test_the_file_is_durable_and_its_owners_alone(tmp_path: Path) -> None:
     on(path, scene)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there the folder's rights are the user's")
+def test_a_file_that_was_copied_here_is_its_owners_alone_too(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    reopened(path)
+    path.chmod(0o644)
+
+    async def scene(desk: Desk, entries: list[Entry]) -> None:
+        await desk.journal.intend(order())
+        assert set(modes(tmp_path)) == {0o600}
+
+    on(path, scene)
+
+
 def test_each_step_is_kept_and_only_news_is_written(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     steps = [

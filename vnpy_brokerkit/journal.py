@@ -162,6 +162,7 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Owner-only from its first moment; SQLite gives its side files the same rights.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.chmod(self.path, 0o600)  # one that was copied here may be anybody's
         self._connection = connection = sqlite3.connect(
             self.path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
         )
