@@ -10,6 +10,7 @@ from vnpy.trader.constant import Direction, Exchange, OrderType, Product, Status
 from vnpy.trader.event import EVENT_CONTRACT, EVENT_TICK
 
 from tests.harness import SHORT, Rig
+from vnpy_brokerkit.health import Lamp
 
 
 def test_it_ends_equal_to_the_broker(data_rig: Rig) -> None:
@@ -240,6 +241,10 @@ def test_no_right_to_a_market_turns_it_off_with_one_line(rig: Rig) -> None:
     lines = [line for line in rig.seen.log_lines() if "停用" in line]
     assert len(lines) == 1
     assert "港股" in lines[0]
+    rig.wait(lambda: rig.gateway.health().lamp is Lamp.DEGRADED, "a lamp that does not call all well")
+    words = rig.gateway.health().words
+    assert "港股" in words
+    assert "美股" not in words
     order = rig.wait_status(rig.send("00700.SEHK", Direction.LONG, 100, 100), Status.REJECTED)
     assert "市场" in (order.extra or {})["reason"]
     assert rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 1, type=OrderType.MARKET), Status.ALLTRADED)

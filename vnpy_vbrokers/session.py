@@ -161,6 +161,10 @@ class VbrokersSession(Session):
                 return Lamp.DEGRADED, _("HTTP通道没有可用的应答（{}）；将自动重试").format(connection.silence)
             if not connection.push_up:
                 return Lamp.DEGRADED, _("推送通道中断，改用轮询；请确认“推送端口”，将自动重连")
+            denied = [_(MARKETS[code].name) for code in self._settings.markets if code not in self._markets]
+            if denied:
+                text = _("账户没有{}权限，已停用；请开通后重新连接，或修改“市场”设置")
+                return Lamp.DEGRADED, text.format(_("、").join(denied))
             return Lamp.GOOD, ""
         why = connection.problem
         if not why:
