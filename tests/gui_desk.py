@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import pytest
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 from pytestqt.qtbot import QtBot
 from vnpy.event import EventEngine
+from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.ui.widget import ConnectDialog
 from vnpy.trader.utility import TEMP_DIR
 
@@ -43,14 +46,13 @@ def add(engine: TraderEngine, name: str, clock: Any = None) -> AsyncGateway:
     return made
 
 
-class Desk:
-    """The window and who sits before it."""
+class Person:
+    """Who sits before the window."""
 
-    def __init__(self, window: TraderWindow, sim: Simulation, bot: QtBot) -> None:
+    def __init__(self, window: TraderWindow, bot: QtBot) -> None:
         self.window = window
         self.panel = window.trading_widget
         self.engine = window.main_engine
-        self.sim = sim
         self.bot = bot
 
     # -- waiting and looking
@@ -114,17 +116,6 @@ class Desk:
 
     # -- doing
 
-    def setting(self, name: str, **changes: Any) -> dict[str, Any]:
-        """What a person types to reach the simulator."""
-        if name == "VBROKERS":
-            url, push = urlsplit(self.sim.vbrokers_url or ""), (self.sim.push_address or ":0").rpartition(":")
-            made: dict[str, Any] = {"环境": "测试环境", "地址": url.hostname, "端口": url.port, "推送端口": push[2]}
-            made["交易密码"] = "123456"
-        else:
-            host, _colon, port = (self.sim.tws_address or ":0").rpartition(":")
-            made = {"环境": "模拟盘", "TWS地址": host, "TWS端口": port, "交易账户": ACCOUNT}
-        return {**made, **changes}
-
     def dialog(self, name: str, act: Callable[[ConnectDialog], None]) -> None:
         """Click 连接<name> in the 系统 menu, and act in the dialog that opens; it is closed afterwards."""
         raised: list[BaseException] = []
@@ -149,21 +140,6 @@ class Desk:
         actions = cast("list[QtGui.QAction]", self.window.findChildren(QtGui.QAction))
         [action] = [action for action in actions if action.text() == text]
         return action
-
-    def connect(self, name: str, **changes: Any) -> None:
-        """Fill in the dialog, press 连接 and wait until the gateway is ready."""
-        ready = self._ready(name)
-
-        def fill_in(dialog: ConnectDialog) -> None:
-            fill(dialog, self.setting(name, **changes))
-            press(dialog)
-
-        self.dialog(name, fill_in)
-        self.wait(lambda: self._ready(name) > ready, f"{name} ready")
-
-    def _ready(self, name: str) -> int:
-        lines = [row for row in self.rows("日志") if row["接口"] == name]
-        return sum("合约信息查询成功" in row["信息"] for row in lines)
 
     def type_symbol(self, exchange: str, symbol: str) -> None:
         """Choose the exchange, type the symbol and press Enter."""
@@ -204,6 +180,40 @@ class Desk:
         QtTest.QTest.mouseClick(table.viewport(), LEFT, pos=at)
         QtTest.QTest.mouseDClick(table.viewport(), LEFT, pos=at)
 
+
+class Desk(Person):
+    """The same beside a simulation of both brokers."""
+
+    def __init__(self, window: TraderWindow, sim: Simulation, bot: QtBot) -> None:
+        super().__init__(window, bot)
+        self.sim = sim
+
+    def setting(self, name: str, **changes: Any) -> dict[str, Any]:
+        """What a person types to reach the simulator."""
+        if name == "VBROKERS":
+            url, push = urlsplit(self.sim.vbrokers_url or ""), (self.sim.push_address or ":0").rpartition(":")
+            made: dict[str, Any] = {"环境": "测试环境", "地址": url.hostname, "端口": url.port, "推送端口": push[2]}
+            made["交易密码"] = "123456"
+        else:
+            host, _colon, port = (self.sim.tws_address or ":0").rpartition(":")
+            made = {"环境": "模拟盘", "TWS地址": host, "TWS端口": port, "交易账户": ACCOUNT}
+        return {**made, **changes}
+
+    def connect(self, name: str, **changes: Any) -> None:
+        """Fill in the dialog, press 连接 and wait until the gateway is ready."""
+        ready = self._ready(name)
+
+        def fill_in(dialog: ConnectDialog) -> None:
+            fill(dialog, self.setting(name, **changes))
+            press(dialog)
+
+        self.dialog(name, fill_in)
+        self.wait(lambda: self._ready(name) > ready, f"{name} ready")
+
+    def _ready(self, name: str) -> int:
+        lines = [row for row in self.rows("日志") if row["接口"] == name]
+        return sum("合约信息查询成功" in row["信息"] for row in lines)
+
     def quote(self, vt_symbol: str, last: float, step: float, size: int = 1000) -> None:
         """Set the market: a book of one tick around the last price."""
         self.sim.quote(
@@ -243,6 +253,31 @@ def press(widget: QtWidgets.QWidget, text: str = "连接") -> None:
 
 def _text(item: QtWidgets.QTableWidgetItem | None) -> str:
     return "" if item is None else item.text()
+
+
+@contextmanager
+def slots_that_throw(monkeypatch: pytest.MonkeyPatch) -> Iterator[QtWidgets.QApplication]:
+    """The process's one application. An exception in a slot fails the test."""
+    raised: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: raised.append(error))
+    qapp = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+    assert isinstance(qapp, QtWidgets.QApplication)
+    yield qapp
+    qapp.processEvents()
+    assert raised == []
+
+
+@contextmanager
+def bare_window(bot: QtBot, *classes: type[BaseGateway], demo: bool = False) -> Iterator[TraderWindow]:
+    """The window with these gateways as they are."""
+    engine = TraderEngine(EventEngine())
+    for gateway_class in classes:
+        engine.add_gateway(gateway_class)
+    window = TraderWindow(engine, demo=demo)
+    bot.addWidget(window, before_close_func=lambda _window: window.close_unasked())
+    window.show()
+    yield window
+    window.close_unasked()
 
 
 @contextmanager

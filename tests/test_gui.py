@@ -6,7 +6,6 @@ Without pytest-qt: that plugin ends the whole run where one of Qt's system libra
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from vnpy.event import EventEngine
 from vnpy.trader.ui.widget import ConnectDialog
 
 from tests.door_fake import FakeGateway
+from tests.gui_desk import slots_that_throw
 from vnpy_brokers.trader import APPS, TraderEngine
 from vnpy_brokers.window import TraderWindow
 
@@ -30,14 +30,8 @@ DEADLINE_S = 5.0
 
 @pytest.fixture
 def qapp(monkeypatch: pytest.MonkeyPatch) -> Iterator[QtWidgets.QApplication]:
-    """The process's one application. An exception in a slot fails the test."""
-    raised: list[BaseException] = []
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: raised.append(error))
-    qapp = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-    assert isinstance(qapp, QtWidgets.QApplication)
-    yield qapp
-    qapp.processEvents()
-    assert raised == []
+    with slots_that_throw(monkeypatch) as qapp:
+        yield qapp
 
 
 def wait_until(true: Callable[[], bool], qapp: QtWidgets.QApplication) -> None:

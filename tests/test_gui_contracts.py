@@ -15,17 +15,15 @@ pytest.importorskip("PySide6.QtWidgets", reason="Qt's system libraries are missi
 
 from PySide6 import QtCore, QtTest, QtWidgets
 from pytestqt.qtbot import QtBot
-from vnpy.event import EventEngine
 from vnpy.trader.constant import Exchange, Product
 from vnpy.trader.object import ContractData, TickData
 from vnpy.trader.ui.widget import ContractManager
 
 from tests.door_fake import FakeGateway
-from tests.gui_desk import desk, press
+from tests.gui_desk import bare_window, desk, press
 from vnpy_brokerkit.clock import SystemClock
 from vnpy_brokers.contract_finder import ContractFinder
 from vnpy_brokers.monitor.ui.lamps import LampBar
-from vnpy_brokers.trader import TraderEngine
 from vnpy_brokers.window import TraderWindow
 
 SHOTS = Path(os.environ["GUI_SHOTS"]) if "GUI_SHOTS" in os.environ else None
@@ -33,13 +31,8 @@ SHOTS = Path(os.environ["GUI_SHOTS"]) if "GUI_SHOTS" in os.environ else None
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[TraderWindow]:
-    engine = TraderEngine(EventEngine())
-    engine.add_gateway(FakeGateway)
-    window = TraderWindow(engine, demo=False)
-    qtbot.addWidget(window, before_close_func=lambda _window: window.close_unasked())
-    window.show()
-    yield window
-    window.close_unasked()
+    with bare_window(qtbot, FakeGateway) as window:
+        yield window
 
 
 def contract(symbol: str, name: str, pricetick: float = 0.01, lot: float = 1) -> ContractData:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ pytest.importorskip("PySide6.QtWidgets", reason="Qt's system libraries are missi
 from PySide6 import QtCore, QtTest, QtWidgets
 from vnpy.trader.constant import Direction, Status
 
+from tests.gui_desk import slots_that_throw
 from tests.harness import SHORT, Rig
 from tests.ib_harness import SHORT_IB, IbRig
 from vnpy_brokerkit.errors import JournalError
@@ -102,14 +102,8 @@ class Page:
 
 @pytest.fixture
 def qapp(monkeypatch: pytest.MonkeyPatch) -> Iterator[QtWidgets.QApplication]:
-    """The process's one application. An exception in a slot fails the test."""
-    raised: list[BaseException] = []
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: raised.append(error))
-    qapp = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-    assert isinstance(qapp, QtWidgets.QApplication)
-    yield qapp
-    qapp.processEvents()
-    assert raised == []
+    with slots_that_throw(monkeypatch) as qapp:
+        yield qapp
 
 
 # A second between tries: long enough for the page to show the wait for the next one.

@@ -21,19 +21,18 @@ pytest.importorskip("PySide6.QtWidgets", reason="Qt's system libraries are missi
 
 from PySide6 import QtCore
 from pytestqt.qtbot import QtBot
-from vnpy.event import EventEngine
 from vnpy.trader.constant import Direction, Exchange, OrderType, Product
 from vnpy.trader.object import ContractData, TickData
 from vnpy.trader.ui.widget import ContractManager
 
 from tests.door_fake import FakeGateway
+from tests.gui_desk import bare_window
 from vnpy_brokerkit.clock import SystemClock
 from vnpy_brokerkit.journal_reader import JournalRow
 from vnpy_brokerkit.journal_rows import Step
 from vnpy_brokerkit.lifecycle import State
 from vnpy_brokers.contract_finder import PART, ContractFinder
 from vnpy_brokers.monitor.ui import tables
-from vnpy_brokers.trader import TraderEngine
 from vnpy_brokers.window import TraderWindow, short_pauses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,13 +51,8 @@ def tool() -> ModuleType:
 
 @pytest.fixture
 def window(qtbot: QtBot) -> Iterator[TraderWindow]:
-    engine = TraderEngine(EventEngine())
-    engine.add_gateway(FakeGateway)
-    window = TraderWindow(engine, demo=False)
-    qtbot.addWidget(window, before_close_func=lambda _window: window.close_unasked())
-    window.show()
-    yield window
-    window.close_unasked()
+    with bare_window(qtbot, FakeGateway) as window:
+        yield window
 
 
 class Paints(QtCore.QObject):
