@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 from itertools import pairwise
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -452,6 +453,16 @@ def test_a_push_channel_that_is_silent_while_prices_move_is_made_anew(rig: Rig) 
     rig.wait_log("重新连接推送")
     rig.sim.clear_faults()
     rig.wait_log("推送已恢复")
+
+
+def test_lists_that_several_markets_refuse_are_not_asked_for_ever_more_often() -> None:
+    with Rig(timing=replace(SHORT, orders_poll=0.3, orders_poll_idle=60)) as rig:
+        rig.connect(市场="港股+美股+A股通")
+        rig.sim.faults([refused(ORDERS_TODAY, "1001")])
+        begun, before = monotonic(), rig.sim.wire()["vbrokers"][ORDERS_TODAY]
+        rig.gateway.reconcile()
+        rig.wait(lambda: rig.sim.wire()["vbrokers"][ORDERS_TODAY] - before >= 60, "fifteen rounds of four markets")
+        assert monotonic() - begun > 2.5
 
 
 # ---------------------------------------------------------------------- a Gateway that refuses quotes

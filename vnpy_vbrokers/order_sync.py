@@ -71,6 +71,8 @@ class OrderSync:
         """Numbers that were looked up once: an order may be on its way from one list to the other."""
         self._sound = False
         self._reading = asyncio.Lock()
+        self._again: asyncio.TimerHandle | None = None
+        """Set while the lists will be wanted again by themselves."""
         self._fills = FillSync(orders, outlet, read_list=read_list, ask=self._ask, clock=clock, timing=timing)
         self._settling = Settling(orders, outlet, read_all=self._read_all, clock=clock, timing=timing)
 
@@ -149,7 +151,13 @@ class OrderSync:
 
     def _want_again(self) -> None:
         """What was wanted has not been read: it is wanted again, in a while, however idle the account is."""
-        asyncio.get_running_loop().call_later(self._timing.orders_poll, self._orders.wanted.set)
+        if self._again is None:
+            # One for all markets: each of them would make a round, and each round one more for each of them.
+            self._again = asyncio.get_running_loop().call_later(self._timing.orders_poll, self._want_now)
+
+    def _want_now(self) -> None:
+        self._again = None
+        self._orders.wanted.set()
 
     async def _look(self, market: str) -> bool:
         """Read what is new of a market's orders, and what became of those that work; return whether none was missed."""
