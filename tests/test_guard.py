@@ -112,3 +112,22 @@ def test_no_file_is_no_problem(tmp_path: Path) -> None:
 
 def test_numbers_are_told_as_a_person_writes_them() -> None:
     assert "150不是每手100股" in check(replace(GOOD, volume=Decimal("150.0"), lot=Decimal("100.0")))
+
+
+@pytest.mark.parametrize("kind", [OrderType.LIMIT, OrderType.STOP])
+@pytest.mark.parametrize("price", ["NaN", "Infinity", "-Infinity", "0", "-1", "1e308", "400.1"])
+def test_a_price_that_goes_out_is_one_and_on_the_grid(kind: OrderType, price: str) -> None:
+    refusal = check(replace(GOOD, type=kind, price=Decimal(price), last=Decimal(0), bid=Decimal(0), ask=Decimal(0)))
+    assert "00700.SEHK" in refusal
+    assert len(refusal) < 80
+
+
+def test_a_stop_is_measured_at_its_own_price_where_that_is_more() -> None:
+    stop = replace(GOOD, type=OrderType.STOP, price=Decimal(600), volume=Decimal(2000))
+    assert "1,200,000" in check(stop)
+    assert "1,200,000" in check(replace(stop, last=Decimal(0), bid=Decimal(0), ask=Decimal(0)))
+
+
+@pytest.mark.parametrize("volume", ["1e308", "1e30", "1e15"])
+def test_a_volume_beyond_all_arithmetic_is_refused_in_words(volume: str) -> None:
+    assert "委托数量" in check(replace(GOOD, volume=Decimal(volume)))

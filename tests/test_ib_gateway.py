@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -284,3 +285,49 @@ def test_a_program_that_is_no_tws_is_said() -> None:
         port = int((rig.sim.vbrokers_url or "").rpartition(":")[2])
         rig.main.connect({**rig.setting(), "TWS端口": port}, "IBKR")
         assert str(port) in rig.wait_log("无法连接TWS")
+
+
+# ---------------------------------------------------------------------- odd numbers
+
+
+@pytest.mark.parametrize("direction", [Direction.LONG, Direction.SHORT])
+@pytest.mark.parametrize("volume", [float("nan"), float("inf"), float("-inf"), 0.0, -5.0, 1e30])
+def test_a_volume_that_is_none_is_refused_in_good_words(sent_to: IbRig, direction: Direction, volume: float) -> None:
+    for kind in (OrderType.LIMIT, OrderType.MARKET):
+        order = sent_to.wait_status(sent_to.send("IBM.SMART", direction, volume, 100, kind), Status.REJECTED)
+        assert "委托数量" in (order.extra or {})["reason"]
+    assert "placeOrder" not in sent_to.sim.wire()["tws"]
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), float("-inf"), 0.0, -1.0, 1e300, 90.005])
+def test_a_stop_at_a_price_that_is_none_or_off_the_grid_never_leaves(sent_to: IbRig, price: float) -> None:
+    order = sent_to.wait_status(
+        sent_to.send("IBM.SMART", Direction.SHORT, 1, price, OrderType.STOP), Status.REJECTED, Status.NOTTRADED
+    )
+    assert order.status is Status.REJECTED
+    reason = (order.extra or {})["reason"]
+    assert ("最小变动价位" if price == 90.005 else "触发价") in reason, reason
+    assert "placeOrder" not in sent_to.sim.wire()["tws"]
+
+
+@pytest.fixture(scope="module")
+def sent_to() -> Iterator[IbRig]:
+    """One rig for the orders that must not leave."""
+    with IbRig() as rig:
+        yield ready(rig)
+
+
+@pytest.mark.parametrize(("last", "bid", "ask"), [("49.98", "49.96", "50"), ("20.1", "20.1", "20.12")])
+def test_prices_for_local_stops_are_on_the_grid_of_their_own_band(last: str, bid: str, ask: str) -> None:
+    """vn.py sends them as limit orders: off the grid they would be refused, and the stop with them."""
+    with IbRig() as rig:
+        rig.sim.faults([fault("error", code=10092, when={"message": "reqMktDepth"})])
+        rig.connect()
+        rig.sim.pause()
+        rig.subscribe("00005.SEHK")
+        rig.wait_tick("00005.SEHK")
+        rig.sim.quote("00005.SEHK", last=last, bid=bid, ask=ask, bid_size=100_000, ask_size=100_000)
+        tick = rig.wait(lambda: next((t for t in [rig.tick("00005.SEHK")] if t.last_price == float(last)), None), "it")
+        for direction, price in ((Direction.LONG, tick.limit_up), (Direction.SHORT, tick.limit_down)):
+            order = rig.send("00005.SEHK", direction, 400, price)
+            rig.wait_status(order, Status.ALLTRADED)

@@ -42,7 +42,7 @@ from .clock import Clock, SystemClock
 from .credentials import mask
 from .fetching import fetch
 from .findings import Findings
-from .guard import Guard, Limits, load_limits, malformed
+from .guard import Guard, Limits, load_limits, malformed, unfit
 from .health import Condition, Health, Latencies, Pulse
 from .history import Parts, note_gateway
 from .i18n import _
@@ -412,6 +412,8 @@ class AsyncGateway(BaseGateway):
             self.refuse(order, _("程序正在关闭，未发送"))
         elif stopped := self.guard.stop_reason():
             self.refuse(order, stopped)
+        elif odd := unfit(order.vt_symbol, order.type, order.price, order.volume):
+            self.refuse(order, odd)
         elif self.session is None:
             self.refuse(order, _("尚未连接，未发送；请先连接{}").format(self.gateway_name))
         elif self.clock.monotonic() - born > self.timing.order_max_age:

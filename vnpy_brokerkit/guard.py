@@ -23,6 +23,10 @@ from .tracker import plain_text
 LIMITS_FILE = "broker_limits.json"
 WORDS = (("direction", Direction), ("type", OrderType), ("offset", Offset))
 """What a request must say in vn.py's own words."""
+PRICED = frozenset({OrderType.LIMIT, OrderType.STOP})
+"""Types whose price goes out."""
+TOO_MUCH = Decimal(10) ** 15
+"""From here on a price or volume is no number of a market, and arithmetic on it may fail."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +79,25 @@ def malformed(request: OrderRequest) -> str:
                 name, value, kind.__name__
             )
     return ""
+
+
+def unfit(vt_symbol: str, kind: OrderType, price: Decimal, volume: Decimal) -> str:
+    """Return why no market takes an order of this price and volume, in words, or ``""``; no setting changes it."""
+    if not _is_usable(volume):
+        return _("{}：委托数量{}无效，未发送；数量必须大于0").format(vt_symbol, _shown(volume))
+    if kind in PRICED and not _is_usable(price):
+        if kind is OrderType.STOP:
+            return _("{}：触发价{}无效，未发送；停止单的触发价必须大于0").format(vt_symbol, _shown(price))
+        return _("{}：委托价{}无效，未发送；限价单价格必须大于0").format(vt_symbol, _shown(price))
+    return ""
+
+
+def _is_usable(number: Decimal) -> bool:
+    return number.is_finite() and 0 < number < TOO_MUCH
+
+
+def _shown(number: Decimal) -> str:
+    return plain_text(number) if number.is_finite() and abs(number) < TOO_MUCH else str(number)
 
 
 @dataclass(frozen=True)
@@ -147,7 +170,9 @@ class Guard:
         return ""
 
     def _notional(self, facts: OrderFacts) -> str:
-        price = facts.price if facts.type is OrderType.LIMIT else max(facts.ask, facts.last, facts.bid)
+        price = facts.price
+        if facts.type is not OrderType.LIMIT:
+            price = max(facts.price if facts.type is OrderType.STOP else Decimal(0), facts.ask, facts.last, facts.bid)
         amount = price * facts.volume * facts.size
         if amount > Decimal(str(self.limits.max_notional)):
             return _("{}：委托金额{:,.2f}超过单笔上限{:,.2f}，未发送；请减少数量，或修改{}的max_notional").format(
@@ -173,17 +198,13 @@ class Guard:
 
 def _shape(facts: OrderFacts) -> str:
     """Volume and price as such: always refused, no setting changes it."""
-    if not facts.volume.is_finite() or facts.volume <= 0:
-        return _("{}：委托数量{}无效，未发送；数量必须大于0").format(facts.vt_symbol, plain_text(facts.volume))
+    if refusal := unfit(facts.vt_symbol, facts.type, facts.price, facts.volume):
+        return refusal
     if facts.lot > 0 and not facts.odd_lot and facts.volume % facts.lot:
         return _("{}：委托数量{}不是每手{}股的整数倍，未发送").format(
             facts.vt_symbol, plain_text(facts.volume), plain_text(facts.lot)
         )
-    if facts.type is not OrderType.LIMIT:
-        return ""
-    if not facts.price.is_finite() or facts.price <= 0:
-        return _("{}：委托价{}无效，未发送；限价单价格必须大于0").format(facts.vt_symbol, plain_text(facts.price))
-    if facts.tick > 0 and not on_grid(facts.price, facts.tick):
+    if facts.type in PRICED and facts.tick > 0 and not on_grid(facts.price, facts.tick):
         return _("{}：委托价{}不在最小变动价位{}上，未发送").format(
             facts.vt_symbol, plain_text(facts.price), plain_text(facts.tick)
         )

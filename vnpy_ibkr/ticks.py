@@ -48,9 +48,10 @@ def make_tick(
             setattr(tick, f"{side}_volume_{number}", float(level.volume))
     if min(len(bids), len(asks)) < DEPTH:
         # vn.py prices a local stop by limit_up/limit_down, or by level five: without either it would send 0.
-        distance = abs(price) * reach
-        tick.limit_up = float(align(price + distance, instrument.tick, up=False))
-        tick.limit_down = float(align(price - distance, instrument.tick, up=True))
+        above, below = price + abs(price) * reach, price - abs(price) * reach
+        # Either may lie in another band of the venue's price steps than the last price.
+        tick.limit_up = float(align(above, instrument.tick_at(above), up=False))
+        tick.limit_down = float(align(below, instrument.tick_at(below), up=True))
         extra["synthetic_limit"] = True
     if board.halted:
         extra["halted"] = True
