@@ -116,7 +116,7 @@ class Reader:
     def host(self, key: str) -> str:
         """Return a host name or address, this machine's for a blank. Raises :class:`InvalidRequest` for odd text."""
         host = self.text(key) or "127.0.0.1"
-        if any(c.isspace() or c in "/@?#" for c in host):
+        if any(c.isspace() or c in "/@?#" for c in host) or not _can_be_looked_up(host):
             raise InvalidRequest(_("“{}”的值“{}”不是主机名或IP，未连接；请修改").format(key, host))
         return host
 
@@ -137,3 +137,12 @@ class Reader:
     def unknown(self) -> list[str]:
         """Return the keys that nobody asked for."""
         return sorted(str(key) for key in self._setting if key not in self._asked)
+
+
+def _can_be_looked_up(host: str) -> bool:
+    """Whether Python can write the name as the resolver takes it: an empty or an endless part it cannot."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
