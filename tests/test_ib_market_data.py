@@ -618,6 +618,42 @@ def test_live_only_never_asks_for_delayed_data(tmp_path: Path) -> None:
     assert len([line for line in desk.lines if "没有行情" in line]) == 1
 
 
+def test_a_right_that_was_denied_in_passing_is_asked_for_again_and_trusted_again(tmp_path: Path) -> None:
+    """While IBKR's servers reset, TWS denies what it grants a minute later."""
+
+    async def script(desk: Desk) -> None:
+        await desk.data.follow([APPLE], show=False)
+        desk.stream().on_stream_error(354, "Requested market data is not subscribed")
+        for _round in range(10):  # a held one is followed at each reading of the funds
+            await desk.data.follow([APPLE], show=False)
+        await desk.data.tend()
+        assert len(desk.wire.of("reqMktData")) == 2
+        desk.stream().on_stream_error(354, "Requested market data is not subscribed")
+        assert desk.data.delayed(desk.board())
+        await desk.clock.advance(TIMING.repeat_line)
+        await desk.data.tend()
+        assert len(desk.wire.of("reqMktData")) == 3
+        desk.stream().on_data_type(1)
+        trade(desk.stream(), 100, 1, 1)
+        assert not desk.data.delayed(desk.board())
+
+    desk = run(tmp_path, script, AAPL, data_type=1)
+    assert len([line for line in desk.lines if "没有行情" in line]) == 1
+
+
+def test_a_right_that_is_denied_for_good_is_told_ever_more_rarely(tmp_path: Path) -> None:
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        for _minute in range(60):
+            desk.stream().on_stream_error(354, "Requested market data is not subscribed")
+            await desk.clock.advance(TIMING.repeat_line)
+            await desk.data.tend()
+
+    desk = run(tmp_path, script, AAPL, data_type=1)
+    assert len(desk.wire.of("reqMktData")) == 61
+    assert len([line for line in desk.lines if "没有行情" in line]) == 6
+
+
 def test_extra_ticks_that_are_wrong_for_the_type_are_done_without(tmp_path: Path) -> None:
     async def script(desk: Desk) -> None:
         await desk.show(APPLE)

@@ -77,6 +77,8 @@ class MarketData:
         self._log = log
         self._in_use = in_use
         self._patience = Patience(timing.repeat_line, clock)
+        self._denials = Patience(timing.repeat_line, clock, growing=True)
+        self._retries = Patience(timing.repeat_line, clock)
         self._tape = Tape(
             contracts=contracts,
             clock=clock,
@@ -157,7 +159,8 @@ class MarketData:
         newly = show and not line.board.shown
         line.board.shown = line.board.shown or show
         if not line.alive:
-            self._open(line)
+            if show or not line.denied:  # whoever only needs it in passing asks not every few seconds
+                self._open(line)
         elif newly:
             self._tape.touch(line)
 
@@ -197,7 +200,9 @@ class MarketData:
         For a keeper, every half minute or so. Raises :class:`BrokerError`.
         """
         for line in list(self._lines.values()):
-            if line.broken and self._channel.up:
+            # A right may also be denied in passing, while IBKR's servers reset.
+            is_due = line.broken or (line.denied and not line.alive and self._retries.may_say(str(line.key)))
+            if is_due and self._channel.up:
                 self._open(line)
         await self._contracts.renew()
         for show in (True, False):
@@ -351,8 +356,12 @@ class MarketData:
     def _on_no_live(self, line: LineStream, code: int, text: str) -> None:
         if self._data_type == LIVE or line.delayed_tried:
             self._close(line, cancel=False)
+            name = line.board.instrument.vt_symbol
+            if not line.denied:
+                self._denials.forget(name)
             line.denied = True
-            self._say(line, code, _("{}没有行情：{}"), text)
+            if self._denials.may_say(name):
+                self._log(_("{}没有行情：{}").format(name, words_for(code, text)))
             return
         line.delayed_tried = True
         wire = self._wire()

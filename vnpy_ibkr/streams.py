@@ -88,6 +88,7 @@ class LineStream:
 
     def on_data_type(self, kind: int) -> None:
         self.board.delayed = kind in DELAYED_DATA_TYPES
+        self.denied = False
 
     def on_depth(self, position: int, operation: int, side: int, price: float, size: float) -> None:
         """Depth has requests of its own."""
