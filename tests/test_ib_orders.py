@@ -514,6 +514,25 @@ def test_a_read_only_api_says_so_once_and_nothing_loops() -> None:
         assert not any("正在重连" in line for line in rig.seen.log_lines())
 
 
+FUTURE = "ES-202612-USD-FUT.CME"
+
+
+@pytest.mark.parametrize("what", [{"do": "error", "code": 323}, {"do": "error", "code": 504}, {"do": "lose_reply"}])
+def test_an_instrument_that_tws_cannot_tell_costs_neither_the_connection_nor_what_is_held(what: dict[str, Any]) -> None:
+    held = {"broker": "tws", "account": ACCOUNT, "vt_symbol": FUTURE, "volume": 2, "price": "5000"}
+    with IbRig(positions=[held]) as rig:
+        when = {"message": "reqContractDetails", "nth": 1}
+        rig.sim.faults([{"broker": "tws", **what, "when": {**when, "nth": nth}, "times": 1} for nth in (1, 2, 3)])
+        rig.connect(预加载合约="AAPL.SMART,NOSUCH.SMART")
+        assert not any("放弃" in line for line in rig.seen.log_lines())
+        assert any("查询" in line and "失败，将自动重试" in line for line in rig.seen.log_lines())
+        rig.wait_log("找不到合约NOSUCH.SMART")
+        rig.wait(lambda: rig.main.get_contract("AAPL.SMART"), "the contract that was preloaded")
+        rig.sim.pause()
+        rig.wait_equal()
+        rig.wait_status(rig.send("AAPL.SMART", Direction.LONG, 1, 1), Status.NOTTRADED)
+
+
 def test_a_port_at_which_nobody_listens_is_named_with_the_remedy() -> None:
     with IbRig() as rig, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -118,7 +118,13 @@ class Positions:
         for con_id, row in self._rows.items():
             if con_id not in seen:
                 self._rows[con_id] = replace(row, volume=ZERO)
-        await self._contracts.identify([row.contract for row in self._rows.values()])
+        try:
+            await self._contracts.identify([row.contract for row in self._rows.values()])
+        except BrokerError as error:
+            if not wire.connected:
+                raise
+            # What is held is known all the same, if by a name that may change.
+            self._log(_("查询持仓的合约失败，将自动重试：{}").format(error))
         for con_id in list(self._rows):
             self._take(con_id)
 
@@ -180,7 +186,10 @@ class Positions:
         return key
 
     def push_positions(self) -> None:
-        """Tell the engine every position that changed since it was last told."""
+        """Tell the engine every position that changed since it was last told, or has its name by now."""
+        for con_id, row in list(self._rows.items()):
+            if self._keys.get(con_id) != self._contracts.canonical_of(row.contract):
+                self._take(con_id)
         for key in list(self._holdings):
             self.push_position(*key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,9 @@ class IbkrSession(Session):
         self._ready = False
         self._demanded = False
         """Somebody asked for a reconciliation."""
+        self._unlearned = True
+        """TWS has not yet told something of the instruments that are needed."""
+        self._told_missing: set[Key] = set()
         self._used = {self._key_of(name) for name in symbols_in_use(TEMP_DIR)} - {None}
         self._rooms: Rooms | None = None
         self._listener = Listener(
@@ -248,12 +252,7 @@ class IbkrSession(Session):
             await rooms.market_data.resubscribe()
         if first:
             self._gateway.tell_ignored(name for name in self._settings.preload if self._key_of(name) is None)
-            named = self._named()
-            await rooms.contracts.ensure(named)
-            for symbol, exchange in named:
-                if rooms.contracts.is_missing(symbol, exchange):
-                    self._gateway.log(_("找不到合约{}.{}，请检查“预加载合约”和策略设置").format(symbol, exchange.value))
-        await rooms.market_data.follow(self._at_stake(rooms), show=False)
+        await self._learn(rooms)
         rooms.positions.push_positions()
         self._ready = True
         self._first = False
@@ -264,6 +263,29 @@ class IbkrSession(Session):
         self._report(rooms, Occasion.CONNECT if first else Occasion.RECONNECT)
         if self._gateway.subscriptions:
             self._gateway.spawn(self._show(rooms, list(self._gateway.subscriptions)), "subscribe")
+
+    async def _learn(self, rooms: Rooms) -> None:
+        """Learn what the settings name, and follow what is at stake.
+
+        An instrument that TWS refuses or does not answer for costs neither the others nor orders and positions: it is
+        asked for again later. Raises :class:`BrokerError` where the connection is gone.
+        """
+        named = self._named() if self._unlearned else []
+        at_stake, wire = self._at_stake(rooms), rooms.connection.wire
+        self._unlearned = False
+        for ask in (partial(rooms.contracts.ensure, named), partial(rooms.market_data.follow, at_stake, show=False)):
+            try:
+                await ask()
+            except BrokerError as error:
+                self._unlearned = True
+                if not wire.connected:
+                    raise
+                if self._patience.may_say(f"learn-{error.about}"):
+                    self._gateway.log(_("查询合约失败，将自动重试：{}").format(error))
+        for key in named:
+            if rooms.contracts.is_missing(*key) and key not in self._told_missing:
+                self._told_missing.add(key)
+                self._gateway.log(_("找不到合约{}.{}，请检查“预加载合约”和策略设置").format(key[0], key[1].value))
 
     def _report(self, rooms: Rooms, occasion: Occasion) -> None:
         """Close a round; the log tells it when somebody waited for it or when it found something."""
@@ -342,6 +364,7 @@ class IbkrSession(Session):
             async with self._rounds.surviving():
                 held = [(holding.symbol, holding.exchange) for holding in rooms.positions.held]
                 await rooms.market_data.follow(held, show=False)
+            async with self._rounds.surviving():  # one instrument that cannot be asked for holds up no funds
                 rooms.positions.push_positions()
                 await rooms.accounts.refresh_funds()
 
@@ -351,4 +374,6 @@ class IbkrSession(Session):
             await self._clock.sleep(self._timing.quotes_check)
             if self._ready and rooms.connection.up:
                 async with self._rounds.surviving():
+                    if self._unlearned:
+                        await self._learn(rooms)
                     await rooms.market_data.tend()
