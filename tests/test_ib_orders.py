@@ -498,6 +498,24 @@ def test_an_account_that_tws_does_not_have_is_said_and_nothing_is_sent() -> None
         assert requests(rig, "placeOrder") == 0
 
 
+READ_ONLY = "Error validating request.-'bG' : cause - The API interface is currently in Read-Only mode."
+
+
+def test_a_read_only_api_that_refuses_the_lists_without_ending_them_is_connected_all_the_same() -> None:
+    refused = [
+        fault("error", code=321, text=READ_ONLY, when={"message": message, "nth": nth})
+        for message in ("reqAllOpenOrders", "reqCompletedOrders", "placeOrder")
+        for nth in range(1, 30)
+    ]
+    with IbRig() as rig:
+        rig.sim.faults(refused)
+        ready(rig)
+        order = rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 1, 95), Status.REJECTED)
+        assert "只读API" in (order.extra or {})["reason"]
+        assert len([line for line in rig.seen.log_lines() if "321" in line and "委托" not in line]) == 1
+        assert not any("放弃" in line or "正在重连" in line for line in rig.seen.log_lines())
+
+
 def test_a_read_only_api_says_so_once_and_nothing_loops() -> None:
     timing = replace(SHORT_IB, repeat_line=0.2)
     with IbRig(switches={"tws.read_only": True}, timing=timing) as rig:

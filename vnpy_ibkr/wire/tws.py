@@ -30,6 +30,11 @@ from .texts import unescape
 
 Take = Callable[[Any], object]
 
+NO_REQUEST = -1
+"""The id of what TWS says about no request in particular."""
+REFUSED_AS_INVALID = 321
+READ_ONLY = "read-only"
+
 
 @dataclass
 class _Pending:
@@ -251,6 +256,10 @@ class Wire(Handlers):
             if not pending.future.done():
                 pending.future.set_exception(error_for(code, text, about=pending.about))
             return
+        if req_id == NO_REQUEST and code == REFUSED_AS_INVALID and READ_ONLY in text.lower():
+            # A read-only API refuses the lists of orders (section 1), and need not end them.
+            self._done("openOrders")
+            self._done("completedOrders")
         stream = self._streams.get(req_id)
         if stream:
             stream.on_stream_error(code, text)
