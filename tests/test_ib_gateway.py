@@ -331,3 +331,30 @@ def test_prices_for_local_stops_are_on_the_grid_of_their_own_band(last: str, bid
         for direction, price in ((Direction.LONG, tick.limit_up), (Direction.SHORT, tick.limit_down)):
             order = rig.send("00005.SEHK", direction, 400, price)
             rig.wait_status(order, Status.ALLTRADED)
+
+
+# ---------------------------------------------------------------------- delayed quotes
+
+
+def test_on_delayed_quotes_a_strategy_opens_nothing_and_a_person_may() -> None:
+    held = {"broker": "tws", "account": ACCOUNT, "vt_symbol": "IBM.SMART", "volume": 10, "price": "90"}
+    strategy, person = "CtaStrategy_double_ma", "ManualTrading"  # what vn.py's CTA engine and order window write
+    with IbRig(positions=[held], switches={"tws.us_market_data": "delayed"}) as rig:
+        ready(rig)
+        rig.wait(lambda: rig.main.get_all_positions(), "the position")
+        opening = rig.send("IBM.SMART", Direction.LONG, 5, 95, reference=strategy)
+        assert "延迟行情" in (rig.wait_status(opening, Status.REJECTED).extra or {})["reason"]
+        turning = rig.send("IBM.SMART", Direction.SHORT, 11, 105, reference=strategy)
+        rig.wait_status(turning, Status.REJECTED)
+        reducing = rig.send("IBM.SMART", Direction.SHORT, 10, 105, reference=strategy)
+        by_hand = [rig.send("IBM.SMART", Direction.LONG, 5, 95, reference=text) for text in (person, "")]
+        for order in (reducing, *by_hand):
+            rig.wait_status(order, Status.NOTTRADED)
+
+
+def test_on_delayed_quotes_a_strategy_opens_where_the_setting_says_so() -> None:
+    with IbRig(switches={"tws.us_market_data": "delayed"}) as rig:
+        rig.connect(延迟行情下单="允许")
+        rig.subscribe("IBM.SMART")
+        price = round(rig.wait_tick("IBM.SMART").last_price * 0.9, 2)
+        rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 5, price, reference="CtaStrategy_x"), Status.NOTTRADED)

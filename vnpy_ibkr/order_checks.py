@@ -30,6 +30,9 @@ DIRECTION_VT2IB = {Direction.LONG: "BUY", Direction.SHORT: "SELL"}
 CLOCKLESS = frozenset({Product.FOREX, Product.FUTURES, Product.INDEX})
 """Products whose market orders are not bound to a stock exchange's regular session."""
 
+BY_HAND = frozenset({"", "ManualTrading"})
+"""References of orders that no strategy sends; vn.py's own order window writes the latter."""
+
 
 class OrderChecks:
     """Turns an order into TWS's, or refuses it. ``blocked`` says why nothing may be sent at all, or ``""``."""
@@ -145,7 +148,7 @@ class OrderChecks:
 
     def _check_data(self, order: TrackedOrder, board: Board) -> None:
         """A strategy must not open on prices of a quarter of an hour ago."""
-        if self._settings.delayed_orders_allowed or not order.reference or self._reduces(order):
+        if self._settings.delayed_orders_allowed or order.reference in BY_HAND or self._reduces(order):
             return
         if self._market_data.delayed(board):
             raise Refusal(
