@@ -12,6 +12,7 @@ import pytest
 from vnpy.trader.constant import Direction, OrderType, Status
 from vnpy.trader.event import EVENT_TICK
 
+from brokersim.hstong import codes
 from tests.harness import SHORT, Rig
 from vnpy_vbrokers.errors import error_for
 from vnpy_vbrokers.order_lists import ORDERS_TODAY
@@ -430,6 +431,26 @@ def test_a_cancel_that_never_arrived_is_told_and_not_sent_again(rig: Rig, all_of
     rig.wait_status(order, Status.CANCELLED)
     rig.wait_equal()
     assert sum("没有生效" in line for line in rig.seen.log_lines()) == 1
+
+
+def test_a_cancel_that_waits_at_the_market_is_not_said_to_have_had_no_effect(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over Hong Kong's lunch the broker has it and the market does not answer: another one would change nothing."""
+    ready(rig)
+    order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
+    rig.wait_status(order, Status.NOTTRADED)
+    rig.sim.faults([fault("drop", when={"message": "/trade/TradeCancelEntrust"})])
+    with monkeypatch.context() as patched:
+        patched.setitem(codes._STATUS, "NOTTRADED", "3")
+        rig.cancel(order)
+        rig.wait_log("结果未知")
+        begun = monotonic()
+        rig.wait(lambda: monotonic() - begun > 2 * SHORT.settle_after, "the time after which it counts")
+        rounds = rig.sim.wire()["vbrokers"][ORDERS_TODAY] + 2
+        rig.wait(lambda: rig.sim.wire()["vbrokers"][ORDERS_TODAY] >= rounds, "two more lists")
+        assert not any("没有生效" in line for line in rig.seen.log_lines())
+    rig.wait_log("没有生效")
 
 
 def test_a_cancel_before_the_number_is_known_is_sent_when_it_is(rig: Rig) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CANCEL = "/trade/TradeCancelEntrust"
 CANCEL_MANY = "/trade/TradeBatchCancelEntrust"
+PENDING_CANCEL = frozenset({"3", "4"})
+"""The broker has the cancel, the market has not answered it yet: over a lunch break, say (section 10)."""
 
 
 class Cancels:
@@ -54,7 +56,7 @@ class Cancels:
         self._timing = timing
         self._under_way: set[str] = set()
         self._doubtful: dict[str, float] = {}
-        """By local id, the monotonic second of a cancel whose outcome is not known: the lists tell what it did."""
+        """By the broker's number, the monotonic second of a cancel whose outcome is not known: the lists tell it."""
 
     async def cancel(self, orderid: str) -> None:
         """Cancel one order; where that can't be done yet, as soon as it can."""
@@ -80,7 +82,7 @@ class Cancels:
         if order.orderid in self._under_way:
             return
         self._under_way.add(order.orderid)
-        self._doubtful.pop(order.orderid, None)
+        self._doubtful.pop(order.broker_id, None)
         order.cancel_wanted = False
         market = EXCHANGE2MARKET[order.exchange]
         params = {
@@ -98,7 +100,7 @@ class Cancels:
             self._want_cancel(order)
             self._outlet.log(_("委托{}的撤单未能发出（{}），恢复连接后自动发出").format(order.orderid, error.text))
         except UnknownOutcome as error:
-            self._doubtful[order.orderid] = self._clock.monotonic()
+            self._doubtful[order.broker_id] = self._clock.monotonic()
             self._outlet.log(_("委托{}的撤单结果未知（{}），将按券商委托列表核实").format(order.orderid, error.text))
         except BrokerError as error:
             self._outlet.log(_("委托{}的撤单被拒绝：{}").format(order.orderid, error.text))
@@ -107,15 +109,17 @@ class Cancels:
             self._outlet.note(order)
             self._wanted.set()
 
-    def tell_without_effect(self) -> None:
-        """The lists were read whole: who waits for a cancel that did nothing must know, for it is not sent again."""
-        for orderid, at in list(self._doubtful.items()):
-            order = self._tracker.get(orderid)
-            if order is None or not order.active:
-                del self._doubtful[orderid]
-            elif self._clock.monotonic() - at > self._timing.settle_after:
-                del self._doubtful[orderid]
-                self._outlet.log(_("委托{}的撤单没有生效，委托在券商处仍有效；请再次撤单").format(orderid))
+    def listed(self, broker_id: str, status: str) -> None:
+        """A list shows an order: who waits for a cancel that did nothing must know, for it is not sent again."""
+        at = self._doubtful.get(broker_id)
+        order = self._tracker.find([broker_id]) if at is not None else None
+        if at is None or order is None:
+            return
+        if not order.active:
+            del self._doubtful[broker_id]
+        elif status not in PENDING_CANCEL and self._clock.monotonic() - at > self._timing.settle_after:
+            del self._doubtful[broker_id]
+            self._outlet.log(_("委托{}的撤单没有生效，委托在券商处仍有效；请再次撤单").format(order.orderid))
 
     async def cancel_all(self, market: str) -> None:
         """Cancel our working orders of one market in one request, never with an empty list.
@@ -141,7 +145,7 @@ class Cancels:
             reply = parse_batch_cancel(await self._mutate(CANCEL_MANY, params))
         except BrokerError as error:
             if isinstance(error, UnknownOutcome):
-                self._doubtful |= {order.orderid: self._clock.monotonic() for order in orders}
+                self._doubtful |= {order.broker_id: self._clock.monotonic() for order in orders}
             self._outlet.log(_("{}全撤失败或结果未知：{}").format(_(MARKETS[market].name), error.text))
         else:
             for failed in reply.fail_cancel_entrust.rows:

@@ -142,8 +142,6 @@ class OrderSync:
                 await self._orders.cancel(order.orderid)
         if failure:
             raise failure
-        if sound:
-            self._orders.cancels.tell_without_effect()
 
     async def settle_unknown(self) -> None:
         """Settle what is unknown and old enough. Raises :class:`BrokerError`."""
@@ -359,6 +357,8 @@ class OrderSync:
                     day.applied[row.entrust_id] = mark
         finally:
             self._orders.quiet = False
+        for row in rows if not past else ():
+            self._orders.cancels.listed(row.entrust_id, row.status)
 
     def _take_row(self, market: str, row: OrderRow, waiting: Sequence[TrackedOrder], at: float, *, past: bool) -> None:
         report = report_of_row(row, market)
