@@ -545,6 +545,22 @@ def test_quotes_that_are_refused_keep_no_order_from_working(rig: Rig) -> None:
     rig.wait(lambda: rig.main.get_contract("SPY.SMART"), "what is preloaded, when quotes are answered again")
 
 
+def test_quotes_that_stay_refused_are_not_asked_for_more_often_after_each_login() -> None:
+    with Rig(timing=replace(SHORT, quotes_check=0.3)) as rig:
+        rig.connect(市场="美股")
+        rig.sim.faults([refused("/hq/BasicQot", "1001")])
+        rig.main.connect(rig.setting(市场="美股", 预加载合约="SPY.SMART"), "VBROKERS")
+        rig.wait(lambda: sum("合约信息查询成功" in line for line in rig.seen.log_lines()) == 2, "connected again")
+        rig.subscribe("AAPL.SMART")
+        rig.wait_log("订阅失败")
+        for login in range(1, 5):
+            rig.sim.faults([fault("expire")])
+            rig.wait(lambda: sum("已恢复" in line for line in rig.seen.log_lines()) == login, "the login")  # noqa: B023
+        begun, before = monotonic(), rig.sim.wire()["vbrokers"]["/hq/BasicQot"]
+        rig.wait(lambda: rig.sim.wire()["vbrokers"]["/hq/BasicQot"] - before >= 20, "ten rounds of two instruments")
+        assert monotonic() - begun > 1.5
+
+
 def test_one_code_that_the_broker_refuses_costs_the_others_nothing(rig: Rig) -> None:
     """The simulator leaves out what it does not know; whether the Gateway refuses the whole request is not known."""
     rig.sim.faults([refused("/hq/BasicQot", "1016", times=1)])

@@ -60,6 +60,9 @@ class VbrokersSession(Session):
         self._patience = Patience(self._timing.repeat_line, self._clock)
         self._keepers = Keepers(gateway, self._is_up, lambda: self._markets)
         self._to_follow = Gathered[Key](self._timing.subscribe_gather, self._follow_gathered)
+        # Refused: asked for again together, however often it was refused since.
+        self._refused = Gathered[Key](self._timing.quotes_check, self._follow_again)
+        self._refused_to_load = Gathered[Key](self._timing.quotes_check, self._load_again)
         self._first = True
         self._unloaded: list[Key] = []
         """What must have a contract, and could not be asked for."""
@@ -249,7 +252,8 @@ class VbrokersSession(Session):
             if self._patience.may_say("subscribe"):
                 self._gateway.log(_("订阅失败，将自动重试：{}").format(error))
             # A connection that was lost takes them up when it is back; a refusal leaves it standing.
-            asyncio.get_running_loop().call_later(self._timing.quotes_check, self._follow_again, served)
+            for key in served:
+                self._refused.add(key)
             return
         for key in served:
             if rooms.contracts.get(*key) is None:
@@ -349,21 +353,26 @@ class VbrokersSession(Session):
         self._unloaded = keys
         try:
             await rooms.market_data.follow(keys, show=False)
-            self._unloaded = []
+            if self._unloaded is keys:
+                self._unloaded = []
         except (InvalidRequest, Rejected) as error:
             if self._patience.may_say("load"):
                 self._gateway.log(_("行情查询被拒绝，将自动重试：{}").format(error))
-            asyncio.get_running_loop().call_later(self._timing.quotes_check, self._load_again)
+            for key in keys:
+                self._refused_to_load.add(key)
         rooms.positions.push_positions()
 
-    def _load_again(self) -> None:
+    def _load_again(self, _keys: list[Key]) -> None:
         # Not connected: the next synchronisation takes them up.
         if self._rooms and self._is_up() and self._unloaded:
             self._gateway.spawn(self._load_quietly(self._rooms), "load")
 
     async def _load_quietly(self, rooms: Rooms) -> None:
-        with contextlib.suppress(BrokerError):  # a connection that is lost says so itself
+        try:
             await self._load(rooms, self._unloaded)
+        except BrokerError:  # a connection that is lost says so itself
+            for key in self._unloaded:
+                self._refused_to_load.add(key)
 
     def _needed(self, rooms: Rooms, first: bool) -> list[Key]:
         """What must have a contract although nobody subscribed it: held, working, preloaded, used by strategies."""
