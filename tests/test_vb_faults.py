@@ -561,6 +561,28 @@ def test_quotes_that_stay_refused_are_not_asked_for_more_often_after_each_login(
         assert monotonic() - begun > 1.5
 
 
+def test_a_refusal_in_words_alone_does_not_say_that_an_instrument_is_none(rig: Rig) -> None:
+    """What the Gateway has no number for may be about itself: the subscription must not be given up."""
+    ready(rig)
+    in_words = fault("error", code="", text="行情服务维护中", when={"message": "/hq/BasicQot"}, times=10_000)
+    rig.sim.faults([in_words])
+    rig.subscribe("AAPL.SMART")
+    assert "行情服务维护中" in rig.wait_log("订阅失败")
+    rig.sim.clear_faults()
+    rig.wait_tick("AAPL.SMART")
+    assert not any("找不到合约" in line for line in rig.seen.log_lines())
+
+
+@pytest.mark.parametrize("code", ["", "1016"])
+def test_quotes_of_known_instruments_that_are_refused_are_a_line(code: str) -> None:
+    with Rig(timing=replace(SHORT, push_patience=0.1)) as rig:
+        ready(rig)
+        rig.sim.faults(
+            [fault("error", code=code, text="行情服务维护中", when={"message": "/hq/BasicQot"}, times=10_000)]
+        )
+        assert "行情服务维护中" in rig.wait_log("查询失败")
+
+
 def test_one_code_that_the_broker_refuses_costs_the_others_nothing(rig: Rig) -> None:
     """The simulator leaves out what it does not know; whether the Gateway refuses the whole request is not known."""
     rig.sim.faults([refused("/hq/BasicQot", "1016", times=1)])

@@ -19,7 +19,7 @@ from vnpy.trader.object import ContractData
 from vnpy_brokerkit.aliases import Aliases, respelled
 from vnpy_brokerkit.clock import Clock
 from vnpy_brokerkit.contract_cache import ContractCache
-from vnpy_brokerkit.errors import InvalidRequest, PermissionDenied, Rejected
+from vnpy_brokerkit.errors import BrokerError, InvalidRequest, PermissionDenied, Rejected
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.pacing import in_slices
 from vnpy_brokerkit.symbols import SymbolError
@@ -37,6 +37,8 @@ QUOTES_PER_REQUEST = 200
 WRONG_CODE = frozenset({"", "1016", "2002", "40001", "40002"})
 """What a request may be answered with that names an instrument which does not exist (section 12.1), words alone among
 it."""
+MOST_REFUSED = 8
+"""So many known instruments refused one by one, and none answered: it is the broker that refuses, whatever it says."""
 
 
 @dataclass
@@ -128,30 +130,36 @@ class Contracts:
         """Learn the instruments that are not known yet; return the quotes that came with them.
 
         Who is not among :meth:`get` afterwards does not exist for the broker. Raises :class:`BrokerError` where the
-        broker could not be asked.
+        broker could not be asked, or refused everything in words alone, which need not be about the instruments.
         """
+        wanted = list(dict.fromkeys(wanted))
         if self._aliases.renew():
             for contract in list(self._told.values()):
                 self._tell_aliases(contract)
-        keys = [key for key in dict.fromkeys(wanted) if key not in self._known and key[1] in EXCHANGE2MARKET]
-        rows = await self._learn(keys, subscribe=False)
+        keys = [key for key in wanted if key not in self._known and key[1] in EXCHANGE2MARKET]
+        rows, refusal = await self._learn(keys, subscribe=False)
         unseen = [key for key in keys if key not in self._known]
         if unseen:
             # Whether a quote may be pulled without a subscription is not settled (section 6): try with one.
-            rows.update(await self._learn(unseen, subscribe=True))
+            more, again = await self._learn(unseen, subscribe=True)
+            rows.update(more)
+            refusal = refusal and again
         if rows:
             self.save()
+        if refusal and not refusal.code and not any(key in self._known for key in wanted):
+            raise refusal
         return rows
 
-    async def _learn(self, keys: list[tuple[str, Exchange]], *, subscribe: bool) -> Rows:
-        """Ask for instruments under one data type after the other."""
+    async def _learn(self, keys: list[tuple[str, Exchange]], *, subscribe: bool) -> tuple[Rows, BrokerError | None]:
+        """Ask for instruments under one data type after the other; return how the last was refused, if it was."""
         rows: Rows = {}
+        refusal: BrokerError | None = None
         missing = [_Wanted(*key, self._types_to_try(*key)) for key in keys]
         while missing:
             asked = [(w.symbol, w.exchange, w.types.pop(0)) for w in missing]
             if subscribe:
                 await self._subscription(SUBSCRIBE, asked)
-            found, denied = await self._ask_batch(asked)
+            found, denied, refusal = await self._ask_batch(asked)
             for key, (row, data_type) in found.items():
                 rows[key] = row
                 self._settle(self._instrument(*key, data_type, row))
@@ -160,7 +168,7 @@ class Contracts:
             if subscribe:
                 await self._subscription(UNSUBSCRIBE, [item for item in asked if item[:2] not in self._known])
             missing = [w for w in missing if (w.symbol, w.exchange) not in self._known and w.types]
-        return rows
+        return rows, refusal
 
     async def _subscription(self, route: str, asked: list[tuple[str, Exchange, int]]) -> None:
         securities = [
@@ -172,13 +180,18 @@ class Contracts:
             await self._read(route, {"topicId": TOPIC_QUOTE, "security": securities})
 
     async def quotes(self, wanted: Iterable[tuple[str, Exchange]]) -> Rows:
-        """Ask for the quotes of known instruments, in batches of 200; rows that do not come are left out."""
+        """Ask for the quotes of known instruments, in batches of 200; rows that do not come are left out.
+
+        Raises :class:`BrokerError` where the broker could not be asked, or refused all of them.
+        """
         asked = [
             (known.symbol, known.exchange, known.data_type)
             for known in (self._known.get(key) for key in wanted)
             if known and known.quoted
         ]
-        found, denied = await self._ask_batch(asked)
+        found, denied, refusal = await self._ask_batch(asked, most_refused=MOST_REFUSED)
+        if refusal and not found and not denied:
+            raise refusal
         for key in denied:
             self._known[key] = replace(self._known[key], quoted=False)  # one line, until a person connects again
         rows: Rows = {}
@@ -190,14 +203,19 @@ class Contracts:
         return rows
 
     async def _ask_batch(
-        self, asked: list[tuple[str, Exchange, int]]
-    ) -> tuple[dict[tuple[str, Exchange], tuple[BasicQotRow, int]], list[tuple[str, Exchange]]]:
-        """One dataType a request is safest (section 6.1), and US rows need the session asked for (section 4.3)."""
+        self, asked: list[tuple[str, Exchange, int]], *, most_refused: int | None = None
+    ) -> tuple[dict[tuple[str, Exchange], tuple[BasicQotRow, int]], list[tuple[str, Exchange]], BrokerError | None]:
+        """One dataType a request is safest (section 6.1), and US rows need the session asked for (section 4.3).
+
+        Returns what came, what is denied, and how an instrument was refused by itself, if one was.
+        """
         groups: dict[tuple[int, Region], list[tuple[str, Exchange]]] = {}
         for symbol, exchange, data_type in asked:
             groups.setdefault((data_type, EXCHANGE2MARKET[exchange].region), []).append((symbol, exchange))
         found: dict[tuple[str, Exchange], tuple[BasicQotRow, int]] = {}
         denied: list[tuple[str, Exchange]] = []
+        refusal: BrokerError | None = None
+        refused = 0
         for (data_type, region), keys in groups.items():
             batches = [keys[start : start + QUOTES_PER_REQUEST] for start in range(0, len(keys), QUOTES_PER_REQUEST)]
             while batches:
@@ -215,12 +233,16 @@ class Contracts:
                     asked_now, half = list(batch.values()), len(batch) // 2
                     if half:
                         batches += [asked_now[:half], asked_now[half:]]
+                        continue
+                    refusal, refused = error, refused + 1
+                    if refused == most_refused and not found:
+                        return found, denied, refusal
                     continue
                 for row in rows:
                     key = batch.get(row.security.code) or _key_of(row.security.code, batch)
                     if key:
                         found[key] = (row, data_type)
-        return found, denied
+        return found, denied, refusal
 
     async def _ask(self, data_type: int, region: Region, codes: list[str]) -> list[BasicQotRow]:
         params: dict[str, Any] = {

@@ -175,6 +175,8 @@ class MarketData:
                 )
                 self._log(text.format(_(MARKETS[code].name), error.text))
             return []
+        for code in {board.instrument.market.code for board in boards}:
+            self._patience.calm(f"{topic}-{code}")  # refused again one day, it is said again
         return boards
 
     async def _try_topics(self, securities: list[dict[str, Any]], topics: tuple[int, ...], *, every: bool) -> bool:
