@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from vnpy.trader.constant import Direction, OrderType, Status
-from vnpy.trader.event import EVENT_CONTRACT, EVENT_TICK, EVENT_TRADE
+from vnpy.trader.event import EVENT_CONTRACT, EVENT_ORDER, EVENT_TICK, EVENT_TRADE
 
 from tests.ib_harness import ACCOUNT, IbRig
 
@@ -358,3 +358,14 @@ def test_on_delayed_quotes_a_strategy_opens_where_the_setting_says_so() -> None:
         rig.subscribe("IBM.SMART")
         price = round(rig.wait_tick("IBM.SMART").last_price * 0.9, 2)
         rig.wait_status(rig.send("IBM.SMART", Direction.LONG, 5, price, reference="CtaStrategy_x"), Status.NOTTRADED)
+
+
+@pytest.mark.parametrize("price", [98.5, float("nan")])
+def test_a_market_order_has_no_price_whatever_its_caller_wrote(price: float) -> None:
+    """It would be taken for the price of fills that TWS does not list any more."""
+    with IbRig() as rig:
+        ready(rig)
+        order = rig.send("IBM.SMART", Direction.LONG, 5, price, OrderType.MARKET)
+        rig.wait_status(order, Status.ALLTRADED)
+        rig.wait_equal()
+        assert {told.price for told in rig.seen.of(EVENT_ORDER)} == {0.0}

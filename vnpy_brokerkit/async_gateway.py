@@ -22,7 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from vnpy.event import EventEngine
-from vnpy.trader.constant import Exchange, Status
+from vnpy.trader.constant import Exchange, OrderType, Status
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.logger import logger
 from vnpy.trader.object import (
@@ -157,9 +157,11 @@ class AsyncGateway(BaseGateway):
         now = self.clock.now()
         order.datetime = now.astimezone(self.zone)
         order.status = Status.SUBMITTING
-        order.price, order.volume = plain(exact(req.price)), plain(exact(req.volume))
         # The engine's own copy of the request: callers keep and change theirs.
         request = copy(req)
+        if request.type is OrderType.MARKET:
+            request.price = 0.0  # what a caller wrote is neither sent nor the price of anything
+        order.price, order.volume = plain(exact(request.price)), plain(exact(req.volume))
         order.reference = request.reference = "" if req.reference is None else str(req.reference)
         order.symbol, order.exchange = self.canonical(req.symbol, req.exchange)
         order.__post_init__()
