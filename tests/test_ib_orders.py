@@ -498,6 +498,17 @@ def test_an_account_that_tws_does_not_have_is_said_and_nothing_is_sent() -> None
         assert requests(rig, "placeOrder") == 0
 
 
+@pytest.mark.parametrize("what", [{"do": "error", "code": 323}, {"do": "lose_reply"}])
+def test_a_subscription_that_tws_could_not_answer_once_comes_by_itself(what: dict[str, Any]) -> None:
+    with IbRig() as rig:
+        rig.connect()
+        rig.sim.faults([{"broker": "tws", **what, "when": {"message": "reqContractDetails"}, "times": 1}])
+        rig.subscribe("AAPL.SMART")
+        rig.wait_log("将自动重试")
+        rig.wait_tick("AAPL.SMART")
+        assert not any("断开" in line for line in rig.seen.log_lines())
+
+
 READ_ONLY = "Error validating request.-'bG' : cause - The API interface is currently in Read-Only mode."
 
 

@@ -59,6 +59,8 @@ class IbkrSession(Session):
         self._unlearned = True
         """TWS has not yet told something of the instruments that are needed."""
         self._told_missing: set[Key] = set()
+        self._unshown: dict[Key, None] = {}
+        """Subscriptions with which something went wrong: they are tried again while the connection stands."""
         self._used = {self._key_of(name) for name in symbols_in_use(TEMP_DIR)} - {None}
         self._rooms: Rooms | None = None
         self._listener = Listener(
@@ -203,7 +205,11 @@ class IbkrSession(Session):
         try:
             await rooms.market_data.follow(wanted, show=True)
         except BrokerError as error:
-            self._gateway.log(_("订阅失败，恢复连接后自动重试：{}").format(error))
+            self._unshown.update(dict.fromkeys(wanted))
+            if not rooms.connection.up:
+                self._gateway.log(_("订阅失败，恢复连接后自动重试：{}").format(error))
+            elif self._patience.may_say(f"learn-{error.about}"):
+                self._gateway.log(_("查询合约失败，将自动重试：{}").format(error))
             return
         for key in wanted:
             # What was there in an earlier session is not forgotten because a resetting TWS denies it today.
@@ -376,4 +382,7 @@ class IbkrSession(Session):
                 async with self._rounds.surviving():
                     if self._unlearned:
                         await self._learn(rooms)
+                    again, self._unshown = list(self._unshown), {}
+                    if again:
+                        await self._show(rooms, again)
                     await rooms.market_data.tend()
