@@ -551,6 +551,22 @@ def test_without_a_right_to_depth_there_is_level_one_and_one_line(tmp_path: Path
     assert len([line for line in desk.lines if "一档" in line]) == 1
 
 
+def test_depth_that_was_refused_is_asked_for_again_on_the_next_connection(tmp_path: Path) -> None:
+    """In its nightly reset TWS refuses what it gives on every day."""
+
+    async def script(desk: Desk) -> None:
+        await desk.show(APPLE)
+        desk.depth().on_stream_error(200, "No security definition has been found for the request")
+        desk.wire.connected = False
+        desk.data.lose()
+        desk.wire = FakeWire(desk.wire.answers)
+        await desk.data.resubscribe()
+
+    desk = run(tmp_path, script, AAPL)
+    assert len(desk.wire.of("reqMktDepth")) == 1
+    assert len([line for line in desk.lines if "一档" in line]) == 1
+
+
 def test_fewer_depth_lines_than_usual_are_accepted(tmp_path: Path) -> None:
     stocks = [details(f"S{letter}", number) for number, letter in enumerate("ABC", 1)]
 

@@ -61,6 +61,7 @@ class Depths:
     def close_all(self) -> None:
         """Close all: the subscriptions are made anew."""
         self._limit = MOST_DEPTHS
+        self._refused.clear()
         for key in list(self._open):
             self.close(key)
 
