@@ -458,13 +458,16 @@ def test_a_market_order_outside_the_regular_session_is_refused_in_words(moment: 
         assert requests(rig, "placeOrder") == 0
 
 
-def test_no_line_is_taken_from_what_is_held_ordered_or_used_by_a_strategy() -> None:
+@pytest.mark.parametrize("added", ["before the connect", "after it"])
+def test_no_line_is_taken_from_what_is_held_ordered_or_used_by_a_strategy(added: str) -> None:
     settings = TEMP_DIR / "cta_strategy_setting.json"
-    settings.write_text('{"a": {"class_name": "X", "vt_symbol": "TSLA.SMART", "setting": {}}}', encoding="utf-8")
+    strategy = '{"a": {"class_name": "X", "vt_symbol": "TSLA.SMART", "setting": {}}}'
+    settings.write_text(strategy if added == "before the connect" else "{}", encoding="utf-8")
     held = [{"broker": "tws", "account": ACCOUNT, "vt_symbol": "AAPL.SMART", "volume": 10, "price": "200"}]
     try:
         with IbRig(switches={"tws.market_data_lines": 5}, positions=held, speed=20) as rig:
             rig.connect()
+            settings.write_text(strategy, encoding="utf-8")
             rig.subscribe("TSLA.SMART", "IBM.SMART")
             rig.wait_tick("TSLA.SMART")
             price = round(rig.wait_tick("IBM.SMART").last_price * 0.8, 2)

@@ -61,7 +61,6 @@ class IbkrSession(Session):
         self._told_missing: set[Key] = set()
         self._unshown: dict[Key, None] = {}
         """Subscriptions with which something went wrong: they are tried again while the connection stands."""
-        self._used = {self._key_of(name) for name in symbols_in_use(TEMP_DIR)} - {None}
         self._rooms: Rooms | None = None
         self._listener = Listener(
             rooms=lambda: self._rooms, on_position=self._on_position, patience=self._patience, log=gateway.log
@@ -307,7 +306,8 @@ class IbkrSession(Session):
 
     def _in_use(self) -> set[Key]:
         """Symbols whose quotes are never dropped: held, working, or used by a strategy."""
-        keys: set[Key] = {key for key in self._used if key}
+        # Read anew, seldom as it is asked for: strategies are added while the connection stands.
+        keys: set[Key] = {key for key in map(self._key_of, symbols_in_use(TEMP_DIR)) if key}
         keys |= {(order.symbol, order.exchange) for order in self._gateway.tracker.active()}
         if self._rooms:
             keys |= {(holding.symbol, holding.exchange) for holding in self._rooms.positions.held}
