@@ -512,6 +512,15 @@ def test_a_subscription_that_tws_could_not_answer_once_comes_by_itself(what: dic
         assert not any("断开" in line for line in rig.seen.log_lines())
 
 
+def test_a_connection_that_is_given_up_again_and_again_is_not_told_each_time() -> None:
+    with IbRig() as rig:
+        when = {"message": "reqPositions"}
+        rig.sim.faults([fault("lose_reply", when={**when, "nth": nth}, times=1) for nth in (1, 2, 3)])
+        rig.connect()
+        for text in ("TWS连接成功", "已放弃", "正在重连"):
+            assert sum(text in line for line in rig.seen.log_lines()) == 1, text
+
+
 READ_ONLY = "Error validating request.-'bG' : cause - The API interface is currently in Read-Only mode."
 
 

@@ -242,7 +242,8 @@ class IbkrSession(Session):
             return
         first = self._first
         if data_lost:
-            self._rights.choose(rooms.connection.wire.accounts, rooms.connection.port, tell=first)
+            tell = first and self._patience.may_say("connected")
+            self._rights.choose(rooms.connection.wire.accounts, rooms.connection.port, tell=tell)
             if self._rights.account:
                 await self._gateway.open_books(self._folder, self._settings.journal_word, self._rights.account)
         self._gateway.findings.begin()
