@@ -491,6 +491,7 @@ def test_a_position_in_something_new_is_named_first() -> None:
         rig = Rig()
         await rig.start()
         rig.position(HONG_KONG, 100, 400)()
+        rig.positions.push_positions()
         assert rig.shown == []
         await rig.settle()
         assert rig.held() == [("00700.SEHK", 100, 400, 0)]
@@ -514,6 +515,24 @@ def test_a_name_that_tws_could_not_tell_at_first_replaces_the_number() -> None:
         rig.positions.push_positions()
         assert rig.held()[1:] == [("99.SMART", 0, 0, 0), ("ES-202612-USD-FUT.CME", 1, 5000, 0)]
         assert [holding.symbol for holding in rig.positions.held] == ["ES-202612-USD-FUT"]
+
+    run(main())
+
+
+def test_a_pushed_position_that_could_not_be_named_is_asked_for_again() -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.start()
+        rig.contracts.failing = TimedOut("no answer", about="contract")
+        rig.position(STOCK, 10, 100)()
+        await rig.settle()
+        with pytest.raises(TimedOut):
+            await rig.positions.name_rest()
+        assert rig.shown == []
+        rig.contracts.failing = None
+        await rig.positions.name_rest()
+        await rig.positions.name_rest()
+        assert rig.held() == [("IBM.SMART", 10, 100, 0)]
 
     run(main())
 

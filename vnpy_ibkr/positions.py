@@ -168,6 +168,16 @@ class Positions:
         if con_id in self._rows:  # a list that was read meanwhile may have taken it
             self.push_position(*self._take(con_id))
 
+    async def name_rest(self) -> None:
+        """Ask again for what could not be named when it was pushed. Raises :class:`BrokerError`."""
+        rest = [con_id for con_id in self._rows if con_id not in self._keys]
+        if not rest:
+            return
+        await self._contracts.identify([self._rows[con_id].contract for con_id in rest])
+        for con_id in rest:
+            if con_id in self._rows:
+                self.push_position(*self._take(con_id))
+
     def _take(self, con_id: int) -> Key:
         """Bring the holding of a row up to date; return its name."""
         row = self._rows[con_id]
@@ -187,8 +197,8 @@ class Positions:
 
     def push_positions(self) -> None:
         """Tell the engine every position that changed since it was last told, or has its name by now."""
-        for con_id, row in list(self._rows.items()):
-            if self._keys.get(con_id) != self._contracts.canonical_of(row.contract):
+        for con_id, key in list(self._keys.items()):  # what is still to be named has none
+            if con_id in self._rows and key != self._contracts.canonical_of(self._rows[con_id].contract):
                 self._take(con_id)
         for key in list(self._holdings):
             self.push_position(*key)

@@ -381,6 +381,8 @@ class IbkrSession(Session):
             await self._clock.sleep(self._timing.quotes_check)
             if self._ready and rooms.connection.up:
                 async with self._rounds.surviving():
+                    await rooms.positions.name_rest()
+                async with self._rounds.surviving():
                     if self._unlearned:
                         await self._learn(rooms)
                     again, self._unshown = list(self._unshown), {}
