@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import stat
 import subprocess
@@ -142,6 +143,22 @@ def test_a_file_that_was_copied_here_is_its_owners_alone_too(tmp_path: Path) -> 
         assert set(modes(tmp_path)) == {0o600}
 
     on(path, scene)
+
+
+def test_a_file_whose_rights_can_not_be_changed_is_a_line_and_no_reason_not_to_trade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's that may be written, or a disk that knows no owners."""
+
+    def refuse(path: object, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    async def scene(desk: Desk, entries: list[Entry]) -> None:
+        await desk.journal.intend(order())
+        assert any("仅本人可读" in line for line in desk.lines), desk.lines
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    on(tmp_path / "j.db", scene)
 
 
 def test_each_step_is_kept_and_only_news_is_written(tmp_path: Path) -> None:

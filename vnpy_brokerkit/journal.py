@@ -95,6 +95,8 @@ class Journal:
         self._next = _Batch([], [])
         self._owed: deque[Operation] = deque(maxlen=MOST_OWED)
         self._writer: asyncio.Task[None] | None = None
+        self._unprotected = ""
+        """Why the file could not be made its owner's alone."""
         self.commits = 0
         """Grows with each commit: who read before has seen everything if it has not grown. For any thread to read."""
         self.trouble = ""
@@ -117,10 +119,15 @@ class Journal:
         """
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
         try:
-            return await self._call(self._open)
+            entries = await self._call(self._open)
         except BaseException:
             await self.close()
             raise
+        if self._unprotected:
+            self._log(
+                _("委托日志{}无法设为仅本人可读（{}）；请检查其所在文件夹的权限").format(self.path, self._unprotected)
+            )
+        return entries
 
     async def close(self) -> None:
         """Write what is left and let go of the file. Never raises; safe to be called twice."""
@@ -162,7 +169,10 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Owner-only from its first moment; SQLite gives its side files the same rights.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        os.chmod(self.path, 0o600)  # one that was copied here may be anybody's
+        try:
+            os.chmod(self.path, 0o600)  # one that was copied here may be anybody's
+        except OSError as error:  # another user's, or the disk knows no owners: no reason not to trade
+            self._unprotected = error.strerror or type(error).__name__
         self._connection = connection = sqlite3.connect(
             self.path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
         )
