@@ -16,8 +16,8 @@ change after the next start, when nothing is left that was counted from the form
 A name alone owns the symbol: quotes, history and orders are its. An object names a gateway for some of the three; what
 it leaves out is looked for in the next fitting line, and is the owner's in the end. ``strategy:NAME`` is about the
 orders of a CTA strategy, whatever it trades, and comes before what its symbol says. Only orders of strategies are
-routed: a person names the gateway himself. The kit answers; who sends is ``vnpy_brokers.adopt`` (orders) and
-``vnpy_brokers.trader`` (history).
+routed: a person names the gateway himself. The kit answers; who sends is ``vnpy_brokers.routed_strategies`` (orders
+and bars of strategies) and ``vnpy_brokers.trader`` (history).
 """
 
 from __future__ import annotations

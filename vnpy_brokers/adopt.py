@@ -26,10 +26,7 @@ older orders with its name are not its own.
 
 **Local stops** wait in the entry too and work again from 启动 on: :mod:`vnpy_brokers.local_stops`.
 
-**Routes.** Orders go to the gateway that ``broker_routes.json`` names for the strategy or its symbol
-(:mod:`vnpy_brokerkit.routes`), under the contract of the symbol's owner; bars come from the one that it names for
-history. A server stop that would go to another gateway than the owner is kept as a local one, since the contract speaks
-of the owner's abilities only.
+**Routes.** Orders, bars and quotes go the ways of ``broker_routes.json``: :mod:`vnpy_brokers.routed_strategies`.
 """
 
 from __future__ import annotations
@@ -38,15 +35,15 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable
 from copy import copy
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
+from typing import Any
 
 from vnpy.event import EVENT_TIMER, Event, EventEngine
-from vnpy.trader.constant import Direction, Exchange, Interval, Offset, OrderType
+from vnpy.trader.constant import Exchange
 from vnpy.trader.database import DB_TZ
 from vnpy.trader.engine import MainEngine
 from vnpy.trader.event import EVENT_CONTRACT, EVENT_TRADE
-from vnpy.trader.object import BarData, ContractData, HistoryRequest, OrderData, SubscribeRequest, TickData, TradeData
-from vnpy.trader.utility import BarGenerator, extract_vt_symbol, get_file_path
+from vnpy.trader.object import OrderData, TradeData
 from vnpy_ctastrategy import CtaStrategyApp as VnpyCtaStrategyApp
 from vnpy_ctastrategy.engine import CtaEngine
 from vnpy_ctastrategy.template import CtaTemplate
@@ -55,12 +52,11 @@ from vnpy_brokerkit.async_gateway import AsyncGateway
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.journal import Journal
 from vnpy_brokerkit.journal_rows import EarlierFill
-from vnpy_brokerkit.routes import ROUTES_FILE, registry_for
 from vnpy_brokerkit.tracker import ZERO, exact, plain
 
 from .earlier_fills import OpenJournal, counted, named, trade_of
-from .local_stops import StopKeepingCtaEngine
 from .monitor.shorts import warn_of_shorts
+from .routed_strategies import RoutingCtaEngine
 from .saved_strategies import variables_of
 from .strategy_books import CountedFill, StrategyBooks
 from .strategy_instruments import trades_it
@@ -88,7 +84,7 @@ def _contained(handler: Handler) -> Handler:
 DAWN = datetime.min.replace(tzinfo=timezone.utc)
 
 
-class AdoptingCtaEngine(StopKeepingCtaEngine):
+class AdoptingCtaEngine(RoutingCtaEngine):
     """vn.py's CTA engine with the module's promises."""
 
     def __init__(self, main_engine: MainEngine, event_engine: EventEngine) -> None:
@@ -107,9 +103,6 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         """By gateway: the journal whose fills are looked at."""
         self._ended: set[str] = set()
         """Orders whose end an earlier process told of."""
-        self._unsubscribed: set[str] = set()
-        """Strategies whose quotes nobody gives, for want of a contract."""
-        self._quoted_by: dict[str, str] = {}
 
     def init_engine(self) -> None:
         """Begin, once: vn.py's page does it when it is opened, and is shown what a script has begun before."""
@@ -123,8 +116,6 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         self.event_engine.register(EVENT_ADOPT, self.process_adopt_event)
         self.event_engine.register(EVENT_CONTRACT, self.process_contract_event)
         self.event_engine.register(EVENT_TIMER, self.process_timer_event)
-        # Which gateway quotes a symbol may be asked before any of them was connected.
-        registry_for(self.event_engine).load(get_file_path(ROUTES_FILE))
         # VN Trader begins this engine when its window is opened, which may be long after a gateway was connected.
         self.event_engine.put(Event(EVENT_ADOPT, ""))
         # Strategies and the back-tester read bars from the database; the door's line may be far away, or not there.
@@ -135,15 +126,12 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
     def _init_strategy(self, strategy_name: str) -> None:
         strategy = self.strategies[strategy_name]
         again = strategy.inited
-        known = self.main_engine.get_contract(strategy.vt_symbol) is not None
         super()._init_strategy(strategy_name)
         if again:
             return
         if strategy_name not in self.strategy_data:
             # From now on it may trade: that it has counted nothing so far is on disk before.
             self.sync_strategy_data(strategy)
-        if not known:
-            self._unsubscribed.add(strategy_name)
         self.event_engine.put(Event(EVENT_ADOPT, strategy_name))
 
     def start_strategy(self, strategy_name: str) -> None:
@@ -175,29 +163,8 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
         self._orders[strategy.strategy_name][order.vt_orderid] = order
         self._tell(strategy)
 
-    def send_server_order(
-        self,
-        strategy: CtaTemplate,
-        contract: ContractData,
-        direction: Direction,
-        offset: Offset,
-        price: float,
-        volume: float,
-        type: OrderType,
-        lock: bool,
-        net: bool,
-    ) -> list[str]:
-        gateway_name = self._order_gateway(strategy, contract)
-        if gateway_name not in self.main_engine.gateways:
-            text = _("委托路由指向没有加载的接口{}，未发送；请检查broker_routes.json")
-            self.write_log(text.format(gateway_name), strategy)
-            return []
-        if gateway_name != contract.gateway_name:
-            contract = copy(contract)
-            contract.gateway_name = gateway_name
-        vt_orderids: list[str] = super().send_server_order(
-            strategy, contract, direction, offset, price, volume, type, lock, net
-        )
+    def send_server_order(self, strategy: CtaTemplate, *args: Any, **kwargs: Any) -> list[str]:
+        vt_orderids: list[str] = super().send_server_order(strategy, *args, **kwargs)
         with self._lock:
             # Its end may have been handled before vn.py noted its id here: it would count as working for ever.
             for vt_orderid in vt_orderids:
@@ -205,47 +172,6 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
                 if order and not order.is_active():
                     self.strategy_orderid_map[strategy.strategy_name].discard(vt_orderid)
         return vt_orderids
-
-    def send_server_stop_order(
-        self,
-        strategy: CtaTemplate,
-        contract: ContractData,
-        direction: Direction,
-        offset: Offset,
-        price: float,
-        volume: float,
-        lock: bool,
-        net: bool,
-    ) -> list[str]:
-        vt_orderids: list[str]
-        if self._order_gateway(strategy, contract) != contract.gateway_name:
-            vt_orderids = self.send_local_stop_order(strategy, direction, offset, price, volume, lock, net)
-        else:
-            vt_orderids = super().send_server_stop_order(
-                strategy, contract, direction, offset, price, volume, lock, net
-            )
-        return vt_orderids
-
-    def load_bar(
-        self, vt_symbol: str, days: int, interval: Interval, callback: Callable[[BarData], None], use_database: bool
-    ) -> list[BarData]:
-        """As vn.py's, from the gateway that ``broker_routes.json`` names: vn.py's own MainEngine asks the owner."""
-        contract = self.main_engine.get_contract(vt_symbol)
-        routes = registry_for(self.event_engine)
-        named = routes.history(vt_symbol)
-        if contract and contract.gateway_name == routes.owner(vt_symbol) != named and not use_database:
-            end = self.clock.now().astimezone(DB_TZ)
-            request = HistoryRequest(*extract_vt_symbol(vt_symbol), end - timedelta(days), end, interval)
-            bars: list[BarData] = self.main_engine.query_history(request, named)
-            if bars:
-                return bars
-            use_database = True
-        found: list[BarData] = super().load_bar(vt_symbol, days, interval, callback, use_database)
-        return found
-
-    def _order_gateway(self, strategy: CtaTemplate, contract: ContractData) -> str:
-        routed = registry_for(self.event_engine).orders(contract.vt_symbol, strategy.strategy_name)
-        return routed or str(contract.gateway_name)
 
     def _owner_of(self, vt_orderid: str, order: OrderData | None) -> CtaTemplate | None:
         """Return whose order it is, and note it; None where it is no strategy's."""
@@ -328,7 +254,7 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
                 self._take_all(lambda vt_orderid: True)
             for strategy in list(self.strategies.values()):
                 self._tell(strategy)
-        self._subscribe_late()
+        self.subscribe_late()
 
     def _take_all(self, wanted: Callable[[str], bool]) -> None:
         """Take what the engine was told of these orders, oldest fill first."""
@@ -443,33 +369,6 @@ class AdoptingCtaEngine(StopKeepingCtaEngine):
             if not older and not self._books.has(name, trade.vt_orderid, trade.tradeid):
                 self._adopted.add(trade.vt_orderid)
                 self._trades[name].append(trade)
-
-    # ------------------------------------------------------------------ quotes
-
-    def _subscribe_late(self) -> None:
-        """A strategy that was made ready before its contract was known gets its quotes from the symbol's owner.
-
-        A gateway that is not connected yet keeps the wish; the contract comes before the first tick.
-        """
-        for name in list(self._unsubscribed):
-            strategy = self.strategies.get(name)
-            if strategy is not None:
-                owner = registry_for(self.event_engine).owner(strategy.vt_symbol)
-                if not owner:
-                    continue
-                self.main_engine.subscribe(SubscribeRequest(*extract_vt_symbol(strategy.vt_symbol)), owner)
-            self._unsubscribed.discard(name)
-
-    def process_tick_event(self, event: Event) -> None:
-        """Where a person has given the symbol another owner, its volume counts from its first tick on."""
-        tick: TickData = event.data
-        if self._quoted_by.setdefault(tick.vt_symbol, tick.gateway_name) != tick.gateway_name:
-            self._quoted_by[tick.vt_symbol] = tick.gateway_name
-            for strategy in self.symbol_strategy_map[tick.vt_symbol]:
-                for generator in vars(strategy).values():
-                    if isinstance(generator, BarGenerator):
-                        generator.last_tick = None
-        super().process_tick_event(event)
 
 
 class CtaStrategyApp(VnpyCtaStrategyApp):
