@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -220,6 +221,9 @@ def test_an_order_met_while_another_process_had_the_journal_is_not_shown_twice(r
         later.main.connect(later.setting(), later.name)
         later.wait_log("对账（连接）：引擎与券商一致")
         later.wait_equal()
+        answers: SimpleQueue[bool | None] = SimpleQueue()
+        later.gateway.knows_order(order.partition(".")[2], answers.put)
+        assert answers.get(timeout=10), "it is at the broker: nobody may take it for one that never arrived"
         [shown] = later.main.get_all_active_orders()
         later.cancel(shown.vt_orderid)
         later.wait_status(shown.vt_orderid, Status.CANCELLED)

@@ -180,7 +180,8 @@ class AsyncGateway(BaseGateway):
             order = self.tracker.get(orderid)
             if order is not None and not order.shown and not order.active:
                 self.push_order(order)
-            answer(True if order is not None else False if self.journal is not None else None)
+            known = order is not None or orderid in self._books.shown_as_foreign
+            answer(known if known or self.journal is not None else None)
 
         self.post(look)
 

@@ -44,6 +44,8 @@ class Books:
         self._problem = ""
         """Why there is no journal, for the refusal of an order."""
         self._leaving: list[Journal] = []
+        self.shown_as_foreign: set[str] = set()
+        """Local ids of orders that this process took for another's before it could read the journal."""
 
     async def open(self, folder: Path, environment: str, account: str) -> None:
         """Open the journal, if it is not open already, and track again what an earlier process left.
@@ -79,6 +81,7 @@ class Books:
                 continue  # this process placed it, before it traded for another account
             met = self._gateway.tracker.find([order.broker_id])
             if met and met.external:
+                self.shown_as_foreign.add(order.orderid)
                 continue  # this process took it for another's, while another process had the journal: it is shown once
             # As long ago as it was: the time to settle it may be over already.
             order.born = monotonic - max(0.0, (now - order.time).total_seconds())
