@@ -9,7 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 HOST = "127.0.0.1"
-BACKLOG = 100
+BACKLOG = 256
 ACCEPT_TURNS = 8
 """Turns of the loop in which a connection that was just accepted becomes known: one that is accepted but not known when
 the server closes would stay open for ever (Python 3.12 and newer)."""

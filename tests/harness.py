@@ -55,7 +55,7 @@ RigT = TypeVar("RigT", bound="Rig")
 SHORT = Timing(
     request_timeout=1,
     answer_margin=0.5,
-    connect_timeout=1,
+    connect_timeout=5,
     reconnect=0.2,
     retry_backoff=(0.05, 0.05, 0.05),
     push_wait=1,

@@ -9,7 +9,9 @@ from tests.harness import SHORT, Rig
 from vnpy_ibkr.gateway import IbkrGateway
 
 ACCOUNT = "DU1000001"
-SHORT_IB = replace(SHORT, heartbeat=1, heartbeat_answer=1, held_line=1, code_grace=0.2, commission_wait=0.1)
+SHORT_IB = replace(
+    SHORT, connect_timeout=1, heartbeat=1, heartbeat_answer=1, held_line=1, code_grace=0.2, commission_wait=0.1
+)
 
 
 class IbRig(Rig):
