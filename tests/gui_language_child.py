@@ -236,7 +236,7 @@ class Session:
     def run(self) -> None:
         (TEMP_DIR / "connect_ibkr.json").write_text("{", "utf-8")  # a dialog that says so
         for name in BROKER:
-            self.dialog(f"connect {name}", lambda name=name: self.window.connect_gateway(name))  # type: ignore[misc]  # mypy: the default
+            self.dialog(f"connect {name}", lambda: self.window.connect_gateway(name))  # noqa: B023  opened at once
         (TEMP_DIR / "connect_ibkr.json").unlink()
         self.dialog("about", lambda: self.window.open_widget(AboutDialog, "about"))
         self.dialog("settings", self.window.edit_global_setting)
@@ -252,7 +252,7 @@ class Session:
             self.sim.quote(symbol, last=last, **book)
         for name in BROKER:
             self.engine.connect(self.setting(name), name)
-            self.wait(lambda name=name: not self.gateways[name].health().read_only, f"{name} renewed")  # type: ignore[misc]  # mypy: the default
+            self.wait(lambda: not self.gateways[name].health().read_only, f"{name} renewed")  # noqa: B023  asked at once
             self.wait_lamp(name, Lamp.GOOD)
         for name in BROKER:
             self.trade(name)
@@ -264,7 +264,7 @@ class Session:
         self.window.trading_widget.cancel_all()  # what is left was placed elsewhere
         for name in BROKER:
             self.engine.connect({"环境": "内置模拟"}, name)
-            self.wait(lambda name=name: self.gateways[name].health().embedded, f"{name} embedded")  # type: ignore[misc]  # mypy: the default
+            self.wait(lambda: self.gateways[name].health().embedded, f"{name} embedded")  # noqa: B023  asked at once
             self.wait_lamp(name, Lamp.GOOD)
         self.page.refresh()
         self.read_pages()
@@ -279,7 +279,7 @@ class Session:
         for changes in wrong:
             before = len(self.logs)
             self.engine.connect(self.setting(name, unknown_key="x", **changes), name)
-            self.wait(lambda before=before: any(who == name for who, _line in self.logs[before:]), f"{changes}")  # type: ignore[misc]  # mypy: the default
+            self.wait(lambda: any(who == name for who, _line in self.logs[before:]), f"{changes}")  # noqa: B023  asked at once
             self.wait_lamp(name, *(lamp for lamp in Lamp if lamp is not Lamp.RECONNECTING))
             self.page.refresh()
             self.reader.read("misconfigured", self.page)

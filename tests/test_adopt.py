@@ -152,7 +152,7 @@ def test_it_trades_in_on_start_and_on_stop(name: str) -> None:
                 strategy.trading = True
                 strategy.sell(99, 1)
                 strategy.trading = False
-            it.rig.wait(lambda: len(strategy.told) == 2 * number, "the sale")  # noqa: B023
+            it.rig.wait(lambda: len(strategy.told) == 2 * number, "the sale")  # noqa: B023  asked at once
         it.wait_equal(strategy, 0)
         it.rig.wait(lambda: saved().get("pos") == 0, "it on disk")
 
@@ -326,7 +326,7 @@ def test_from_vnpys_own_app_to_ours_and_back(name: str) -> None:
             strategy.buy(101, 10)
             rig.wait(lambda: it.held() == held + 10, "the fill at the broker")  # noqa: B023  asked at once
             it.wait_equal(strategy, held + 10)
-            rig.wait(lambda: saved().get("pos") == held + 10, "it on disk")  # noqa: B023
+            rig.wait(lambda: saved().get("pos") == held + 10, "it on disk")  # noqa: B023  asked at once
             held += 10
             it.drop()
             it.renew(plain=plain)

@@ -177,4 +177,4 @@ def test_the_whole_day_by_clicks(it: Desk) -> None:
     for name in BROKERS:
         it.double_click("持仓", "数量", 代码="IBM", 接口=name)
         it.press("委托")
-        it.wait(lambda name=name: it.held(IBM)[BROKERS[name]] == 0, f"the sale at {name}")  # type: ignore[misc]  # mypy: the default
+        it.wait(lambda: it.held(IBM)[BROKERS[name]] == 0, f"the sale at {name}")  # noqa: B023  asked at once

@@ -56,7 +56,7 @@ def test_a_person_trades_on_a_server(remote: tuple[Desk, Server]) -> None:
 
     for name in NAMES:
         it.dialog(name, connect)
-        it.wait(lambda: any(row["接口"] == name and READY in row["信息"] for row in it.rows("日志")), name)  # noqa: B023
+        it.wait(lambda: any(row["接口"] == name and READY in row["信息"] for row in it.rows("日志")), name)  # noqa: B023  asked at once
     it.quote(TENCENT, 400, 0.2)
     it.type_symbol("SEHK", "700")
     it.wait(lambda: it.form()["vt_symbol"] == TENCENT and it.depth()[0] != ("", "", "", ""), "the quote of 00700")

@@ -480,7 +480,7 @@ def test_no_line_is_taken_from_what_is_held_ordered_or_used_by_a_strategy(added:
             for vt_symbol in ("TSLA.SMART", "IBM.SMART"):
                 before = sum(t.vt_symbol == vt_symbol for t in rig.seen.of(EVENT_TICK))
                 rig.wait(
-                    lambda: sum(t.vt_symbol == vt_symbol for t in rig.seen.of(EVENT_TICK)) > before,  # noqa: B023
+                    lambda: sum(t.vt_symbol == vt_symbol for t in rig.seen.of(EVENT_TICK)) > before,  # noqa: B023  asked at once
                     f"{vt_symbol} ticks on",
                 )
             rig.wait(

@@ -66,7 +66,7 @@ def test_a_client_with_a_key_trades_and_others_are_refused_in_one_line(tmp_path:
         good.wait_status(bought, Status.ALLTRADED)
         words = {"no key": "需要密钥", "an unknown key": "拒绝了本客户端的密钥", "another server's key": "“服务器公钥”"}
         for what, client in strangers.items():
-            client.wait(lambda: any(words[what] in line for line in client.seen.log_lines()), what)  # noqa: B023
+            client.wait(lambda: any(words[what] in line for line in client.seen.log_lines()), what)  # noqa: B023  asked at once
             refused_order = client.send("VBROKERS", IBM, Direction.LONG, 5, 1.0)
             client.wait_status(refused_order, Status.REJECTED)
             assert not client.gateways["VBROKERS"].connected

@@ -224,7 +224,7 @@ def test_an_order_that_a_server_took_and_did_not_send_has_an_end(monkeypatch: py
             for vt_orderid in lost:
                 client.wait_status(vt_orderid, Status.REJECTED, deadline=BACK_S)
             # However fast the server was back: it began anew, and that is told.
-            client.wait(lambda: any("已恢复" in line for line in client.seen.log_lines()), "the line")  # noqa: B023
+            client.wait(lambda: any("已恢复" in line for line in client.seen.log_lines()), "the line")  # noqa: B023  asked at once
         working = first.send("IBKR", IBM, Direction.LONG, 3, price)
         first.wait_status(working, Status.NOTTRADED)
         sim.pause()

@@ -555,7 +555,7 @@ def test_quotes_that_stay_refused_are_not_asked_for_more_often_after_each_login(
         rig.wait_log("订阅失败")
         for login in range(1, 5):
             rig.sim.faults([fault("expire")])
-            rig.wait(lambda: sum("已恢复" in line for line in rig.seen.log_lines()) == login, "the login")  # noqa: B023
+            rig.wait(lambda: sum("已恢复" in line for line in rig.seen.log_lines()) == login, "the login")  # noqa: B023  asked at once
         begun, before = monotonic(), rig.sim.wire()["vbrokers"]["/hq/BasicQot"]
         rig.wait(lambda: rig.sim.wire()["vbrokers"]["/hq/BasicQot"] - before >= 20, "ten rounds of two instruments")
         assert monotonic() - begun > 1.5

@@ -374,3 +374,18 @@ def test_a_row_that_was_there_before_an_order_was_sent_is_not_it(
     assert sorted((o.orderid, r.broker_id) for o, r in decision.found) == [(f"VB{o}", str(r)) for o, r in found]
     assert [o.orderid for o in decision.absent] == [f"VB{o}" for o in absent]
     assert sorted(o.orderid for o in decision.undecidable) == [f"VB{o}" for o in undecidable]
+
+
+def test_what_works_on_is_named_once_the_gateway_has_closed(capfd: pytest.CaptureFixture[str]) -> None:
+    with Rig() as rig:
+        rig.connect()
+        rig.sim.pause()
+        ended = rig.send("IBM.SMART", Direction.LONG, 1, 18)
+        rig.wait_status(ended, Status.NOTTRADED)
+        rig.cancel(ended)
+        rig.wait_status(ended, Status.CANCELLED)
+        working = rig.send("IBM.SMART", Direction.LONG, 10, 18.5)
+        rig.wait_status(working, Status.NOTTRADED)
+        rig.gateway.close()
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "退出后委托" in line]
+    assert f"{working.partition('.')[2]} IBM.SMART 多 10@18.5，已成交0" in line

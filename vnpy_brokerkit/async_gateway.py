@@ -9,7 +9,6 @@ Nothing locks, the first start of the thread aside. What a plugin writes is a
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import traceback
 from abc import abstractmethod
@@ -50,6 +49,7 @@ from .identity import OrderIds
 from .journal import Journal
 from .journal_reader import JournalRow, Standing, newest
 from .latch import person_connects
+from .leftover import tell_leftover
 from .lifecycle import Happening
 from .loop_thread import LoopThread
 from .refusal import Refusal
@@ -59,7 +59,7 @@ from .session import Session
 from .settings import PASSWORD_KEYS
 from .settings_file import protect
 from .timing import Timing
-from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain, plain_text
+from .tracker import Fill, OrderTracker, TrackedOrder, exact, plain
 from .underway import Underway
 from .young_orders import YoungOrders
 
@@ -478,21 +478,8 @@ class AsyncGateway(BaseGateway):
     async def _shut_down(self, done: threading.Event) -> None:
         try:
             await self._underway.ends(self.tracker, self.timing.close_answers)
-            self._list_what_stays()
+            tell_leftover(self.gateway_name, map(self.tracker.order_data, self.tracker.active()))
             await self._end_session()
             await self._books.close()
         finally:
             done.set()
-
-    def _list_what_stays(self) -> None:
-        """Name the orders that go on working without us, where a person sees it after the window has gone."""
-        for order in self.tracker.active():
-            line = _("{}：退出后委托仍在券商处有效或状态未知：{} {} {} {}@{}，已成交{}").format(
-                self.gateway_name,
-                order.orderid,
-                order.vt_symbol,
-                order.direction.value,
-                *map(plain_text, (order.volume, order.price, order.traded)),
-            )
-            sys.stderr.write(line + "\n")
-            logger.bind(gateway_name=self.gateway_name).warning(line)

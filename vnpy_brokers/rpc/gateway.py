@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from copy import copy
 from datetime import datetime, timezone
 from importlib import import_module
@@ -38,6 +37,7 @@ from vnpy_brokerkit.errors import BrokerError, ConnectionFailed, HistoryError
 from vnpy_brokerkit.history import StrategyInitStopped, initialising_strategy
 from vnpy_brokerkit.i18n import _
 from vnpy_brokerkit.identity import OrderIds, base36
+from vnpy_brokerkit.leftover import tell_leftover
 from vnpy_brokerkit.routes import ROUTES_FILE, registry_for
 from vnpy_brokerkit.settings import Reader
 from vnpy_brokerkit.settings_file import protect
@@ -144,7 +144,8 @@ class RemoteGateway(BaseGateway):
         if link is None:
             return
         link.room.drain(self.timing.close_answers)
-        self._list_what_stays(link)
+        mine = [order for order in list(link.mirror.orders.values()) if order.gateway_name == self.gateway_name]
+        tell_leftover(self.gateway_name, (o for o in mine if o.orderid in self._mine and o.is_active()))
         link.detach(self)
 
     def subscribe(self, req: SubscribeRequest) -> None:
@@ -334,20 +335,3 @@ class RemoteGateway(BaseGateway):
 
     def _event_engine_runs(self) -> bool:
         return bool(getattr(self.event_engine, "_active", True))
-
-    def _list_what_stays(self, link: Link) -> None:
-        """Name the orders of this process that go on working at the server."""
-        for order in list(link.mirror.orders.values()):
-            if order.gateway_name == self.gateway_name and order.orderid in self._mine and order.is_active():
-                direction = order.direction.value if order.direction else ""
-                line = _("{}：退出后委托仍在券商处有效或状态未知：{} {} {} {}@{}，已成交{}").format(
-                    self.gateway_name,
-                    order.orderid,
-                    order.vt_symbol,
-                    direction,
-                    order.volume,
-                    order.price,
-                    order.traded,
-                )
-                sys.stderr.write(line + "\n")
-                logger.bind(gateway_name=self.gateway_name).warning(line)
