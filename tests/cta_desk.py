@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from vnpy.event import EventEngine
+from vnpy.trader.constant import Status
 from vnpy.trader.object import LogData
 from vnpy.trader.utility import TEMP_DIR
 from vnpy_ctastrategy import CtaTemplate
@@ -128,6 +129,17 @@ class CtaDesk:
             gateway.close()
         if isinstance(self.cta, AdoptingCtaEngine) and self.cta._books:
             self.cta._books.close()
+
+    def leave_working(self, strategy: Teller) -> str:
+        """Let a strategy hold 10 with an order of 30 at work, end the process, and let 12 be filled meanwhile."""
+        strategy.buy(101, 10)
+        self.wait_equal(strategy, 10)
+        working: str
+        (working,) = strategy.buy(95, 30)
+        self.rig.wait_status(working, Status.NOTTRADED)
+        self.drop()
+        self.rig.sim.quote(IBM, last=95, bid=94.99, ask=95, bid_size=10, ask_size=12)
+        return working
 
     def renew(self, *, plain: bool = False, apps: bool = True) -> None:
         """Another process begins: its engine, not connected."""

@@ -55,13 +55,7 @@ def desk(name: str, **options: Any) -> Iterator[CtaDesk]:
 @pytest.mark.parametrize("steps", ORDERS, ids="".join)
 def test_fills_while_away_reach_the_strategy_once(name: str, steps: Sequence[str]) -> None:
     with desk(name) as it:
-        strategy = it.begin(Teller)
-        strategy.buy(101, 10)
-        it.wait_equal(strategy, 10)
-        (working,) = strategy.buy(95, 30)
-        it.rig.wait_status(working, Status.NOTTRADED)
-        it.drop()
-        it.rig.sim.quote(IBM, last=95, bid=94.99, ask=95, bid_size=10, ask_size=12)
+        working = it.leave_working(it.begin(Teller))
         it.renew()
         it.go_through(steps)
         strategy = it.teller()

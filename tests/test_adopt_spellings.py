@@ -31,13 +31,7 @@ def by_con_id(rig: Rig) -> str:
 @pytest.mark.parametrize("steps", ORDERS, ids="".join)
 def test_a_con_id(steps: Sequence[str]) -> None:
     with desk("IBKR") as it:
-        strategy = it.begin(Teller, vt_symbol=by_con_id(it.rig))
-        strategy.buy(101, 10)
-        it.wait_equal(strategy, 10)
-        (working,) = strategy.buy(95, 30)
-        it.rig.wait_status(working, Status.NOTTRADED)
-        it.drop()
-        it.rig.sim.quote(IBM, last=95, bid=94.99, ask=95, bid_size=10, ask_size=12)
+        working = it.leave_working(it.begin(Teller, vt_symbol=by_con_id(it.rig)))
         it.renew()
         it.go_through(steps)
         strategy = it.teller()

@@ -36,7 +36,7 @@ from vnpy.trader.object import (
 )
 
 from vnpy_brokerkit.errors import CredentialsError, InvalidRequest
-from vnpy_brokers.rpc import keys
+from vnpy_brokers.rpc import keys, unreachable
 from vnpy_brokers.rpc.addresses import parse_address
 from vnpy_brokers.rpc.codec import Codec, encode
 from vnpy_brokers.rpc.follower import PATIENCE_S, Follower
@@ -60,6 +60,7 @@ from vnpy_brokers.rpc.messages import (
 from vnpy_brokers.rpc.mirror import Mirror
 from vnpy_brokers.rpc.outbox import Outbox
 from vnpy_brokers.rpc.pickles import MOST_OPCODES, read_pickle
+from vnpy_brokers.rpc.sockets import NO_PEER
 
 SHANGHAI, NEW_YORK = ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York")
 NAIVE = datetime(2026, 12, 18)  # noqa: DTZ001  vn.py's expiries are
@@ -722,3 +723,20 @@ def test_keys_that_are_none_are_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "server.key_secret").write_text(odd, encoding="utf-8")
     with pytest.raises(CredentialsError, match=keys.COMMAND):
         keys.server_curve(tmp_path)
+
+
+def test_hang_ups_of_different_outages_are_no_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends now and then hangs up once each time; one with another key does at every try."""
+    now = [1000.0]
+    monkeypatch.setattr(unreachable, "monotonic", lambda: now[0])
+    lines: list[str] = []
+    it = unreachable.Unreachable("tcp://127.0.0.1:1", True, lines.append)
+    for _outage in range(4):
+        it.refused(NO_PEER)
+        now[0] += 3600
+    assert lines == []
+    for _try in range(3):
+        it.refused(NO_PEER)
+        now[0] += 1
+    assert len(lines) == 1
+    assert "服务器公钥" in lines[0]

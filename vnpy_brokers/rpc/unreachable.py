@@ -23,6 +23,7 @@ class Unreachable:
         self._has_keys = has_keys
         self._log = log
         self._hung_up = 0
+        self._last_hung_up = -math.inf
         self._refused = -math.inf
         self._silent = -math.inf
 
@@ -33,7 +34,10 @@ class Unreachable:
         elif why == PROTOCOL:
             text = _("RPC服务器{}需要密钥或密钥不符；请检查“服务器公钥”和“客户端密钥”")
         else:
-            self._hung_up += 1
+            now = monotonic()
+            if now - self._last_hung_up > SAME_LINE_S:
+                self._hung_up = 0  # another outage: a server with another key hangs up at every try
+            self._hung_up, self._last_hung_up = self._hung_up + 1, now
             if not self._has_keys or self._hung_up < HUNG_UP:
                 return
             text = _("RPC服务器{}在握手时断开：服务器没有运行，或“服务器公钥”不符")
