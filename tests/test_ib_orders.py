@@ -207,7 +207,7 @@ def test_a_cancel_during_the_nightly_reset_is_carried_out_after_it() -> None:
         order = rig.send("IBM.SMART", Direction.LONG, 30, 95)
         rig.wait_status(order, Status.NOTTRADED)
         rig.sim.faults([fault("daily_reset", for_s=1)])
-        rig.wait_log("TWS与盈透服务器的连接中断")
+        rig.wait_log("（1100）")
         rig.cancel(order)
         rig.wait_status(order, Status.CANCELLED)
         rig.wait_equal()
